@@ -1,0 +1,69 @@
+# Everything needs python3 3.11 or newer with venv; each target that runs something makes .venv first.
+# Settings: DATA=folder ARGS="..." for run; TESTS="tests/wire -k name" for test; FRAMES=n for fuzz; PYTHON=python3.12 for all.
+
+SHELL   := /bin/bash
+VENV    := .venv
+BIN     := $(VENV)/bin
+DATA    ?= ./data
+ARGS    ?=
+TESTS   ?=
+FRAMES  ?= 1000000
+
+# The first python that is new enough and can make a virtual environment; empty when there is none.
+FIND_PYTHON = for p in $(PYTHON) python3 python3.13 python3.12 python3.11 /usr/bin/python3; do \
+	    "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; exit; }; done
+
+# The environment is as good as what it was made from: the content of pyproject.toml and the place of this folder.
+MADE_FROM := $(shell { cat pyproject.toml; pwd; } | sha256sum | cut -c1-16)
+STAMP     := $(VENV)/made-from-$(MADE_FROM)
+
+.DEFAULT_GOAL := help
+.PHONY: help run venv test check bench fuzz clean
+
+help:
+	@echo 'make run      serve on 0.0.0.0:4433 with the data in $(DATA); ARGS="--name Home" are given to pocket serve'
+	@echo 'make venv     make $(VENV) with the pocket command in it'
+	@echo 'make test     run all tests; TESTS="tests/wire -k split" runs some'
+	@echo 'make check    ruff, mypy and the import rules'
+	@echo 'make bench    measure throughput, latency, memory and writes'
+	@echo 'make fuzz     feed $(FRAMES) damaged frames to the wire code; FRAMES=n'
+	@echo 'make clean    remove what make built (never the data)'
+
+run: $(STAMP)
+	@exec $(BIN)/pocket serve --data "$(DATA)" $(ARGS)
+
+venv: $(STAMP)
+	@echo 'ready: $(BIN)/pocket'
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest $(TESTS)
+
+check: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(STAMP)
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+fuzz: $(STAMP)
+	@$(BIN)/python -m tests.wire.fuzz --frames $(FRAMES) $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find appliance tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP):
+	@python="$$($(FIND_PYTHON))"; \
+	if [ -z "$$python" ]; then \
+	    found="$$(python3 --version 2>/dev/null || echo 'no python3')"; \
+	    echo "pocket needs python3 3.11 or newer with venv; this machine has: $$found." >&2; \
+	    echo "On Debian 12 or 13 and Raspberry Pi OS:  sudo apt-get install python3 python3-venv" >&2; \
+	    echo "With another python3 at hand:            make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; \
+	    exit 1; \
+	fi; \
+	echo "making $(VENV) with $$("$$python" --version) (a minute or so, once)" >&2; \
+	rm -rf $(VENV) && "$$python" -m venv $(VENV) && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' </dev/null || \
+	    { echo "That did not work. pip needs to reach PyPI once; then run make again." >&2; rm -rf $(VENV); exit 1; }
+	@touch $@
