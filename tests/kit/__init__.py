@@ -1,0 +1,34 @@
+"""What end-to-end tests are written with: a real process (Box), a client over real TLS (Client), a line for wrong
+octets (Raw), people, and an independent judge of the server's frames."""
+
+from .box import SITE, Box, Refused
+from .client import Client, Quit, mentions, with_sender, without_sender
+from .frames import NODEID, UID, Frame, canonical, crc32c, head_of
+from .line import HungUp, Raw, Silence, framed
+from .people import People, before_curtain, fresh, nothing_more_for, settle
+
+__all__ = [
+    "NODEID",
+    "SITE",
+    "UID",
+    "Box",
+    "Client",
+    "Frame",
+    "HungUp",
+    "People",
+    "Quit",
+    "Raw",
+    "Refused",
+    "Silence",
+    "before_curtain",
+    "canonical",
+    "crc32c",
+    "framed",
+    "fresh",
+    "head_of",
+    "mentions",
+    "nothing_more_for",
+    "settle",
+    "with_sender",
+    "without_sender",
+]
