@@ -1,4 +1,4 @@
-"""Before login: the greeting, and what is refused until somebody is logged in (TMTP revision 1, sections 1 and 2)."""
+"""Before login: the greeting, and what is refused (TMTP revision 1, sections 1 and 2)."""
 
 from __future__ import annotations
 
@@ -77,7 +77,10 @@ def test_without_a_tmtprev_answer_the_box_closes_without_a_word(raw: Raw, octets
     raw.expect_closed()
 
 
-@pytest.mark.parametrize("octets", [b"00g1", b"zzzz", b"    ", b"+011", b'0007{"op":}', b"0000", b"\xff\xff\xff\xff"])
+NO_LENGTHS = [b"00g1", b"zzzz", b"    ", b"+011", b'0007{"op":}', b"0000", b"\xff\xff\xff\xff"]
+
+
+@pytest.mark.parametrize("octets", NO_LENGTHS)
 def test_a_length_that_is_none_is_told(greeted: Raw, octets: bytes) -> None:
     greeted.send(octets)
     greeted.expect_quit("invalid header length")

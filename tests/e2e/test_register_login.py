@@ -13,7 +13,8 @@ def register(raw: Raw, **fields: object) -> tuple[str, str, str | None]:
     """uid, node password and error of a Register on this line, which must then be logged in."""
     raw.greet().say({"op": 1, "newnode": "laptop", **fields})
     frame = raw.frame()
-    assert frame.op == "registered" and UID.fullmatch(frame["uid"]) and NODEID.fullmatch(frame["nodeid"]), frame
+    assert frame.op == "registered", frame
+    assert UID.fullmatch(frame["uid"]) and NODEID.fullmatch(frame["nodeid"]), frame
     raw.expect("info", info="login ok")
     return frame["uid"], frame["nodeid"], frame.header.get("error")
 
@@ -47,7 +48,7 @@ def test_every_account_and_every_node_password_is_another(people: People) -> Non
 
 
 @pytest.mark.parametrize("alias", ["seven77", "abc", "\u00e9\u00e9\u00e9x", "_______"])
-def test_an_alias_of_less_than_8_octets_is_refused_and_the_account_stands(raw: Raw, box: Box, alias: str) -> None:
+def test_the_account_stands_when_its_alias_is_too_short(raw: Raw, box: Box, alias: str) -> None:
     assert len(alias.encode()) < 8
     uid, node, error = register(raw, newalias=alias)
     assert error == "newalias must be 8+ characters"
@@ -58,10 +59,13 @@ def test_an_alias_of_less_than_8_octets_is_refused_and_the_account_stands(raw: R
 @pytest.mark.parametrize("alias", ["\u00e9\u00e9\u00e9\u00e9", "\u5c71\u7530\u5c71", "\U0001f600\U0001f680"])
 def test_it_is_octets_that_are_counted(raw: Raw, alias: str) -> None:
     assert len(alias) < 8 <= len(alias.encode())
-    assert register(raw, newalias=alias)[2] in (None, mentions(alias))
+    assert register(raw, newalias=alias)[2] is None
 
 
-@pytest.mark.parametrize("character", ["\x00", "\n", "\x7f", "\u0085", "\u00a0", "\u200b", "\u202e", "\u2028", "\ue000"])
+UNPRINTABLE = ["\x00", "\n", "\x7f", "\u0085", "\u00a0", "\u200b", "\u202e", "\u2028", "\ue000"]
+
+
+@pytest.mark.parametrize("character", UNPRINTABLE)
 def test_an_alias_that_cannot_be_printed_is_refused(raw: Raw, box: Box, character: str) -> None:
     uid, node, error = register(raw, newalias=fresh("ali" + character + "ce"))
     assert error
