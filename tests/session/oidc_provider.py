@@ -1,10 +1,10 @@
-"""A login provider for tests: a real HTTP or HTTPS server on loopback with a key set, and the tokens it would sign.
+"""A login provider for tests: a real HTTP or HTTPS server on loopback with a key set, and tokens it signed.
 
     with LoginProvider(tmp_path) as provider:
         provider.key_set_url, provider.issuer, provider.audience     # for the box's configuration
         oidc = provider.oidc(sub="ann")                              # for a Register
-        provider.rotate()                                            # a new key; the old one is gone from the set
-        provider.answer = hang                                       # and other ways to be a bad provider
+        provider.rotate()                      # a new key; the old one is gone from the set
+        provider.answer = hang                 # and other ways to be a bad provider
 
 With `tls` the box trusts it when `SSL_CERT_FILE` in its environment is `provider.ca_path`.
 """
@@ -31,6 +31,7 @@ from cryptography.x509.oid import NameOID
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 Answer = Callable[["LoginProvider", BaseHTTPRequestHandler], None]
+CURVES = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
@@ -42,8 +43,7 @@ class Signer:
         self.algorithm = algorithm
         self.key: PrivateKey
         if algorithm.startswith("ES"):
-            curve = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}[algorithm]
-            self.key = ec.generate_private_key(curve())
+            self.key = ec.generate_private_key(CURVES[algorithm])
         elif algorithm == "EdDSA":
             self.key = ed25519.Ed25519PrivateKey.generate()
         else:
@@ -191,6 +191,11 @@ def send(handler: BaseHTTPRequestHandler, body: bytes, status: int = 200, **head
 
 def serve_keys(provider: LoginProvider, handler: BaseHTTPRequestHandler) -> None:
     send(handler, json.dumps({"keys": provider.published}).encode(), Content_Type="application/json")
+
+
+def late(provider: LoginProvider, handler: BaseHTTPRequestHandler) -> None:
+    provider.released.wait(0.2)
+    serve_keys(provider, handler)
 
 
 def hang(provider: LoginProvider, handler: BaseHTTPRequestHandler) -> None:
