@@ -31,7 +31,7 @@ def test_the_length_is_read_in_either_case(raw: Raw, digits: bytes) -> None:
 
 def test_a_header_may_have_65535_octets(raw: Raw) -> None:
     empty = '{"id":"1","op":0,"junk":""}'
-    raw.send(b"ffff" + empty.replace('""', f'"{PAD[len(empty):]}"').encode())
+    raw.send(b"ffff" + empty.replace('""', f'"{PAD[len(empty) :]}"').encode())
     raw.expect("tmtprev", id="1", name=SITE)
 
 

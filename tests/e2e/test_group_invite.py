@@ -13,7 +13,7 @@ def expect_told(*members: Client, act: str, gid: str, **fields: object) -> None:
     assert len({frame.head for frame in told}) == 1
 
 
-def test_an_invite_makes_the_group_and_reaches_the_invitee_and_the_inviter_s_other_nodes(people: People) -> None:
+def test_an_invite_makes_the_group_and_reaches_the_invitee_and_one_s_other_nodes(people: People) -> None:
     alice, bob, carol = people.members("alice", "bob", "carol")
     tablet, phone = people.node(alice, "tablet"), people.node(bob, "phone")
     gid = fresh("group")

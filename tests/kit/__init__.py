@@ -1,10 +1,11 @@
-"""What end-to-end tests are written with: a real process (Box), a client over real TLS (Client), a line for wrong
-octets (Raw), people, and an independent judge of the server's frames."""
+"""What end-to-end tests are written with: a real process (Box), a client over real TLS (Client), a line
+for wrong octets (Raw), people, and an independent judge of the server's frames."""
 
 from .box import SITE, Box, Refused
-from .client import Client, Quit, mentions, with_sender, without_sender
+from .client import Client, with_sender, without_sender
 from .frames import NODEID, UID, Frame, canonical, crc32c, head_of
 from .line import HungUp, Raw, Silence, framed
+from .mailbox import Quit, mentions
 from .people import People, before_curtain, fresh, nothing_more_for, settle
 
 __all__ = [

@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class Box:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -135,7 +134,7 @@ class Box:
         return answer["result"]
 
     def prompter(self) -> Client:
-        """A member that nobody knows, who lets the curtain fall (see people.py). Made when first asked for."""
+        """A member that nobody knows, who lets the curtain fall (see people.py)."""
         from .client import Client
 
         if self._prompter is None:

@@ -38,7 +38,7 @@ SHAPES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
 }
 """Kind of message -> the keys it always has, the keys it may have."""
 
-QUEUED = frozenset(op for op, (always, _) in SHAPES.items() if STD <= always)
+QUEUED = frozenset(op for op, (always, _) in SHAPES.items() if always >= STD)
 WITH_DATA = frozenset({"ping", "invite", "delivery", "notify"})
 
 ID = re.compile(r"[0-9a-f]{16}")
@@ -121,8 +121,10 @@ class Frame:
         assert self.op in SHAPES, f"no such message: {self}"
         always, maybe = SHAPES[self.op]
         keys = set(self.header)
-        assert always <= keys <= always | maybe, f"keys missing {always - keys}, too many {keys - always - maybe}: {self}"
-        assert self.head == head_of(self.header), f"not canonical: {self.head!r}, expected {head_of(self.header)!r}"
+        assert always <= keys <= always | maybe, (
+            f"missing {always - keys}, too many {keys - always - maybe}: {self}"
+        )
+        assert self.head == (right := head_of(self.header)), f"not canonical: {self.head!r}, not {right!r}"
         if self.op in QUEUED:
             self._check_queued()
         if self.op == "ack":
@@ -144,8 +146,8 @@ class Frame:
     def differs(self, op: str, fields: dict[str, Any]) -> str:
         """How this frame differs from the one expected; "" if it does not.
 
-        `data` in `fields` is compared with the data octets. A key that a message of this kind may have, and that
-        `fields` does not name, must not be there.
+        `data` in `fields` is compared with the data octets. A key that a message of this kind may have, and
+        that `fields` does not name, must not be there.
         """
         if self.op != op:
             return f"expected op {op}"
@@ -155,7 +157,7 @@ class Frame:
                     return f"expected {len(value)} octets of data {value[:40]!r}"
             elif key not in self.header:
                 return f"expected {key}={value!r}, which is not there"
-            elif not self.header[key] == value:
+            elif value != self.header[key]:
                 return f"expected {key}={value!r}"
         surprising = (set(self.header) & SHAPES[op][1]) - set(fields)
         return f"not expected: {sorted(surprising)}" if surprising else ""

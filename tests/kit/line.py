@@ -9,7 +9,6 @@ import socket
 import ssl
 import struct
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from .frames import Frame, Splitter
@@ -63,7 +62,7 @@ class Line:
                 self.socket = TLS.wrap_socket(self.socket)
                 certificate = self.socket.getpeercert(binary_form=True)
                 assert certificate is not None
-                assert hashlib.sha256(certificate).hexdigest() == box.fingerprint, "the certificate is another one"
+                assert hashlib.sha256(certificate).hexdigest() == box.fingerprint, "another certificate"
             except BaseException:
                 self.socket.close()
                 raise
@@ -71,7 +70,7 @@ class Line:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def send(self, octets: bytes) -> None:

@@ -1,8 +1,8 @@
 """Members for a test, and the curtain.
 
-"Nothing more comes" cannot be awaited, only waited out. But a queue is sent in order of its ids, so we let the
-curtain fall instead: the box's prompter, a member nobody knows, posts to those concerned, and what does not come
-before his message does not come. Clients take the curtain out of what they get, so no test sees it.
+"Nothing more comes" cannot be awaited, only waited out. But a queue is sent in order of its ids, so we let
+the curtain fall instead: the box's prompter, a member nobody knows, posts to those concerned, and what does
+not come before his message does not come. Clients take the curtain out of what they get, so no test sees it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def fresh(name: str) -> str:
 
 
 def before_curtain(*clients: Client) -> list[list[Frame]]:
-    """What each of these, who must be logged in at one box, gets until everything posted so far is through."""
+    """What each of these, logged in at one box, gets until everything posted so far is through."""
     curtain = fresh("curtain").encode()
     clients[0].box.prompter().post(curtain, list({client.uid: client for client in clients}.values()))
     return [client.before_curtain(curtain) for client in clients]
@@ -57,7 +57,7 @@ class People:
         return [self.member(name) for name in names]
 
     def node(self, member: Client, label: str) -> Client:
-        """Another node of this member, logged in. Nothing is pending then for any of the member's nodes at hand."""
+        """Another node of this member, logged in; then nothing is pending for the member's nodes at hand."""
         node = member.add_node(label)
         self._clients.append(node)
         node.login()

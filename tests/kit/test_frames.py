@@ -34,7 +34,7 @@ def test_crc32c_has_the_published_check_value() -> None:
 
 
 def test_canonical_json_escapes_what_section_1_lists_and_nothing_else() -> None:
-    value = {"b": "<&>\u2028\u2029\n\r\t\b\f\x01\x7f/é\U0001f600\"\\", "a": [1, {"Type": 0, "Id": "x"}]}
+    value = {"b": '<&>\u2028\u2029\n\r\t\b\f\x01\x7f/é\U0001f600"\\', "a": [1, {"Type": 0, "Id": "x"}]}
     assert canonical(value) == (
         r'{"a":[1,{"Id":"x","Type":0}],"b":"\u003c\u0026\u003e\u2028\u2029\n\r\t\u0008\u000c\u0001'
         + '\x7f/é\U0001f600\\"\\\\"}'
