@@ -106,7 +106,7 @@ class ClientLink(Link):
     The server is not trusted: its headers are held to the same rules and bounds as those of clients. Data
     of up to `inline_max` octets comes with its message, more of it in `Data` events after the message.
 
-    Bound of its memory: 4 + 65535 + max(inline_max, 420) octets, and what was received last.
+    Bound of its memory: 4 + 65535 + inline_max octets, and what was received last.
     """
 
     def __init__(self, inline_max: int = INLINE_MAX) -> None:
@@ -165,7 +165,7 @@ class ClientLink(Link):
         header = read_header(head[4:], _KINDS)
         op = header.get("op", "")
         after = CLIENT_GETS.get(self._state, {}).get(op)
-        if after is None or (op == "tmtprev" and self._greeted):
+        if after is None or (op != "quit" and self._greeted is (op == "tmtprev")):
             raise RemoteProtocolError(reasons.UNEXPECTED_MESSAGE)
         message = _build(op, header, head)
         if isinstance(message, Message):

@@ -7,15 +7,12 @@ to the same octets.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from .canonical import HEADER_MAX, canonical_json, canonical_value, frame_head, quote, special, with_headsum
+from .canonical import canonical_json, canonical_value, frame_head, quote, special, with_headsum
 from .errors import LocalProtocolError
-from .rules import ID_OCTETS_MAX
 from .stamps import format_id, format_posted
 
 ERROR_MAX: Final = 800
 """Characters of an error text that are sent. At 6 octets each they fit in a frame with the longest id."""
-
-assert ID_OCTETS_MAX + 6 * ERROR_MAX + len('{"error":"","id":,"op":"ack"}') <= HEADER_MAX
 
 
 def encode_ack(

@@ -120,7 +120,8 @@ def read_header(octets: bytes, kinds: Mapping[str, Callable[[Any], Any]]) -> dic
     Raises BadHeader, and nothing else, for whatever octets.
     """
     try:
-        value = _decode(octets.decode("utf-8", "replace"))
-    except (ValueError, RecursionError) as error:
+        return _fields(_decode(octets.decode("utf-8", "replace")), kinds)
+    except ValueError as error:
         raise BadHeader("not JSON") from error
-    return _fields(value, kinds)
+    except RecursionError as error:
+        raise BadHeader("nested too deeply") from error

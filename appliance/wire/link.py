@@ -6,9 +6,11 @@ through as it came. What is incomplete is gathered in a bytearray until it can b
 header, or the whole of inline data; so a stream that comes one octet at a time costs three copies of a
 frame, never more.
 
-Bound of the buffer: 4 + 65535 + max(inline_max, 420) octets, and one receive.
+Bound of the buffer: 4 + 65535 + inline_max octets (of data the server always takes at least the 420 of a
+ping's text inline), and one receive.
 """
 
+from abc import ABC, abstractmethod
 from binascii import Error as NotHex
 from binascii import unhexlify
 from enum import Enum
@@ -20,7 +22,6 @@ from . import reasons
 from .canonical import HEADER_MIN
 from .errors import RemoteProtocolError
 from .header import BadHeader
-from .rules import TEXT_OCTETS_MAX
 from .states import State
 
 
@@ -46,22 +47,19 @@ class Data(Struct, gc=False):
 INLINE_MAX: Final = 65536
 """Data of up to this many octets comes with its event, unless the link is told otherwise."""
 
-_OVER: Final = (State.QUITTING, State.CLOSED)
 
-
-class Link:
+class Link(ABC):
     """What the server's and the client's end share: the buffer, and which octets belong to what."""
 
     def __init__(self, inline_max: int = INLINE_MAX) -> None:
         self._state = State.START
         self._inline_max = inline_max
-        self._text_max = max(inline_max, TEXT_OCTETS_MAX)
         self._failure: str | None = None
         self._deaf = False
         self._octets = b""
         self._position = 0
         self._gathered = bytearray()
-        self._needed = 4
+        self._needed = 0
         self._left = 0
         self._pending: Any = None
 
@@ -86,7 +84,7 @@ class Link:
             self._gathered += octets
         else:
             self._octets = octets if type(octets) is bytes else bytes(octets)
-            self._position = 0
+            self._position = self._needed = 0
 
     def _next(self) -> Any:
         """The next event, or NEED_DATA. Raises RemoteProtocolError, once and for all."""
@@ -121,16 +119,16 @@ class Link:
         self._pending = event
         return self._data()
 
+    @abstractmethod
     def _read_head(self, head: bytes) -> Any:
         """The event that a frame head makes, or begins: then `_left` is set to the octets of data that
         follow.
 
         Raises BadHeader or RemoteProtocolError.
         """
-        raise NotImplementedError
 
-    def _judge_data(self, event: Any) -> None:
-        """Raises RemoteProtocolError if the inline data of `event` will not do."""
+    def _judge_data(self, event: Any) -> None:  # noqa: B027
+        """Raises RemoteProtocolError if the inline data of `event` will not do. Here all of it will."""
 
     def _data(self) -> Any:
         """Completes a pending event with its data, or passes a piece of large data on."""
@@ -171,7 +169,7 @@ class Link:
         if self.buffered < self._needed:
             return False
         self._octets = self._octets[self._position :] + self._gathered
-        self._position = 0
+        self._position = self._needed = 0
         self._gathered = bytearray()
         return True
 

@@ -10,8 +10,8 @@ from .errors import LocalProtocolError, RemoteProtocolError
 from .header import read_header
 from .link import INLINE_MAX, Data, Link, NeedData
 from .requests import WITH_DATA, Ack, GroupInvite, Ping, Post, PostNotify, Request
-from .rules import KINDS, build, check_text, judge
-from .states import ON_ANSWER, ON_REQUEST, State
+from .rules import KINDS, TEXT_OCTETS_MAX, build, check_text, judge
+from .states import AWAITING_ANSWER, ON_ANSWER, ON_REQUEST, State
 
 _LOGGED_IN: Final = State.LOGGED_IN
 _TEXT: Final = (GroupInvite, Ping)
@@ -32,6 +32,7 @@ class ServerLink(Link):
 
     def __init__(self, inline_max: int = INLINE_MAX) -> None:
         super().__init__(inline_max)
+        self._text_max = max(inline_max, TEXT_OCTETS_MAX)
         self._greeted = False
 
     def next_event(self) -> Event:
@@ -41,9 +42,8 @@ class ServerLink(Link):
         On a link that is over there are no events: NEED_DATA. Raises LocalProtocolError if a TmtpRev,
         Register or Login has yet to be answered.
         """
-        state = self._state
-        if state is State.GREETING or state is State.LOGGING_IN:
-            raise LocalProtocolError(f"{state.value}: do so before you ask for the next event")
+        if self._state in AWAITING_ANSWER:
+            raise LocalProtocolError(f"{self._state.value}: do so before you ask for the next event")
         event: Event = self._next()
         return event
 
@@ -108,14 +108,14 @@ class ServerLink(Link):
         fields = {"nodeid": nodeid, "op": "registered", "uid": uid}
         if error is not None:
             fields["error"] = error
+        frame = frame_head(canonical_json(fields))
         self._answer("registered")
-        return frame_head(canonical_json(fields))
+        return frame
 
     def encode_login_ok(self, ohi: Sequence[str] = ()) -> bytes:
         """Opens the session: LOGGING_IN to LOGGED_IN. `ohi` are uids; those that do not fit in a frame are
         left out.
         """
-        self._answer("info")
         shown: list[str] = []
         room = HEADER_MAX - 100
         for uid in ohi:
@@ -126,6 +126,7 @@ class ServerLink(Link):
         fields: dict[str, Any] = {"info": "login ok", "op": "info"}
         if shown:
             fields["ohi"] = shown
+        self._answer("info")
         return frame_head(canonical_json(fields))
 
     def encode_quit(self, reason: str = reasons.LOGOUT_OK) -> bytes:

@@ -2,8 +2,8 @@
 
 `ON_REQUEST` is the server's side of a link: what a request leads to in each state, either the next state or
 the reason to quit. `ON_ANSWER` is which answers take the link on. `CLIENT_SENDS` and `CLIENT_GETS` are the
-same link seen from its other end. `states.md`, beside this file, is drawn from these tables by `python -m
-appliance.wire.states`.
+same link seen from its other end. `states.md`, beside this file, is drawn from these tables by
+`statechart`.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,8 @@ class State(Enum):
     START = "nothing was said yet"
     GREETING = "tmtprev was sent and is to be answered"
     GREETED = "tmtprev was answered"
-    LOGGING_IN = "register or login was sent and is to be answered"
+    REGISTERING = "register was sent and is to be answered"
+    LOGGING_IN = "login was sent, or register answered, and the login is to be answered"
     LOGGED_IN = "the session is open"
     QUITTING = "quit was said, or the protocol broken: nothing more is read"
     CLOSED = "the link is over"
@@ -38,7 +39,7 @@ ON_REQUEST: Final[Mapping[State, Mapping[int, Outcome]]] = {
     State.START: _row(reasons.TMTPREV_OMITTED, {"TmtpRev": State.GREETING}),
     State.GREETED: _row(
         reasons.OP_ON_UNAUTHENTICATED_LINK,
-        {"TmtpRev": reasons.OP_REPEATED, "Register": State.LOGGING_IN, "Login": State.LOGGING_IN},
+        {"TmtpRev": reasons.OP_REPEATED, "Register": State.REGISTERING, "Login": State.LOGGING_IN},
     ),
     State.LOGGED_IN: _row(
         State.LOGGED_IN,
@@ -50,13 +51,14 @@ ON_REQUEST: Final[Mapping[State, Mapping[int, Outcome]]] = {
         },
     ),
 }
-"""In the other states no request is read: GREETING and LOGGING_IN wait for our answer, the last two for the
-end.
-"""
+"""In the other states no request is read: AWAITING_ANSWER waits for us, the last two for the end."""
+
+AWAITING_ANSWER: Final = frozenset((State.GREETING, State.REGISTERING, State.LOGGING_IN))
+"""The states in which it is our turn, and what the client has sent meanwhile is left lying."""
 
 ON_ANSWER: Final[Mapping[str, Mapping[State, State]]] = {
     "tmtprev": {State.GREETING: State.GREETED},
-    "registered": {State.LOGGING_IN: State.LOGGING_IN},
+    "registered": {State.REGISTERING: State.LOGGING_IN},
     "info": {State.LOGGING_IN: State.LOGGED_IN},
     "quit": {state: State.CLOSED for state in State},
 }
@@ -64,8 +66,8 @@ ON_ANSWER: Final[Mapping[str, Mapping[State, State]]] = {
 
 CLIENT_SENDS: Final[Mapping[State, Mapping[str, State]]] = {
     State.START: {"TmtpRev": State.GREETING},
-    State.GREETING: {"Register": State.LOGGING_IN, "Login": State.LOGGING_IN},
-    State.GREETED: {"Register": State.LOGGING_IN, "Login": State.LOGGING_IN},
+    State.GREETING: {"Register": State.REGISTERING, "Login": State.LOGGING_IN},
+    State.GREETED: {"Register": State.REGISTERING, "Login": State.LOGGING_IN},
     State.LOGGED_IN: {
         rule.request.name: State.QUITTING if rule.request.name == "Quit" else State.LOGGED_IN
         for rule in RULES.values()
@@ -81,56 +83,19 @@ SESSION_OPS: Final = ("ack", "ohi", *QUEUED_OPS)
 CLIENT_GETS: Final[Mapping[State, Mapping[str, State]]] = {
     State.GREETING: {"tmtprev": State.GREETED, "quit": State.CLOSED},
     State.GREETED: {"quit": State.CLOSED},
+    State.REGISTERING: {
+        "tmtprev": State.REGISTERING,
+        "registered": State.LOGGING_IN,
+        "quit": State.CLOSED,
+    },
     State.LOGGING_IN: {
         "tmtprev": State.LOGGING_IN,
-        "registered": State.LOGGING_IN,
         "info": State.LOGGED_IN,
         "quit": State.CLOSED,
     },
     State.LOGGED_IN: {**dict.fromkeys(SESSION_OPS, State.LOGGED_IN), "quit": State.CLOSED},
     State.QUITTING: {**dict.fromkeys(SESSION_OPS, State.QUITTING), "quit": State.CLOSED},
 }
-"""A QUITTING client still gets what was under way. tmtprev in LOGGING_IN comes once, to a client that did
-not wait.
+"""Tmtprev comes once and first, whether or not the client waited for it. A QUITTING client still gets what
+was under way.
 """
-
-
-def _diagram(edges: Mapping[tuple[State, State], list[str]]) -> list[str]:
-    lines = ["```mermaid", "stateDiagram-v2", "    [*] --> START"]
-    for (before, after), labels in edges.items():
-        if before is not after:
-            lines.append(f"    {before.name} --> {after.name}: {', '.join(labels)}")
-    return [*lines, "    CLOSED --> [*]", "```", ""]
-
-
-def describe() -> str:
-    """The tables as Markdown, with a diagram of each side."""
-    edges: dict[tuple[State, State], list[str]] = {}
-    for state, row in ON_REQUEST.items():
-        for op, outcome in row.items():
-            if isinstance(outcome, State):
-                edges.setdefault((state, outcome), []).append(RULES[op].request.name)
-    for answer, steps in ON_ANSWER.items():
-        for before, after in steps.items():
-            if answer != "quit" or before is not State.CLOSED:
-                edges.setdefault((before, after), []).append(answer)
-    lines = ["# The states of a link", "", "Drawn by `python -m appliance.wire.states` from its tables.", ""]
-    lines += [f"- **{state.name}**: {state.value}" for state in State]
-    lines += ["", "## The server's side", "", *_diagram(edges)]
-    lines += ["| request | " + " | ".join(state.name for state in ON_REQUEST) + " |"]
-    lines += ["|---|" + "---|" * len(ON_REQUEST)]
-    for op, rule in RULES.items():
-        cells = (row[op] for row in ON_REQUEST.values())
-        shown = (f"to {cell.name}" if isinstance(cell, State) else f"quit: {cell}" for cell in cells)
-        lines.append(f"| {op} {rule.request.name} | " + " | ".join(shown) + " |")
-    edges = {}
-    for sends in (CLIENT_SENDS, CLIENT_GETS):
-        for before, steps_of in sends.items():
-            for label, after in steps_of.items():
-                edges.setdefault((before, after), []).append(label)
-    lines += ["", "## The client's side", "", *_diagram(edges)]
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    print(describe(), end="")
