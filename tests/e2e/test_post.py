@@ -9,7 +9,17 @@ import threading
 import pytest
 
 from appliance import wire
-from tests.kit import Client, Frame, People, mentions, nothing_more_for, settle, with_sender, without_sender
+from tests.kit import (
+    Client,
+    Frame,
+    People,
+    framed,
+    mentions,
+    nothing_more_for,
+    settle,
+    with_sender,
+    without_sender,
+)
 
 
 def expect_delivery(ack: Frame, *nodes: Client, **fields: object) -> None:
@@ -129,14 +139,8 @@ def test_datahead_and_datasum_are_passed_through(people: People, datahead: int, 
 def test_a_datahead_or_datasum_of_0_is_left_out(people: People) -> None:
     alice, bob = people.members("alice", "bob")
     header = {"op": 7, "id": "1", "for": [{"id": bob.uid, "type": 1}], "datahead": 0, "datasum": 0}
-    alice.line.send(_framed({**header, "datalen": 1}, b"x"))
+    alice.line.send(framed({**header, "datalen": 1}, b"x"))
     expect_delivery(alice.answer("1"), bob, from_=alice, data=b"x")
-
-
-def _framed(header: dict[str, object], data: bytes) -> bytes:
-    from tests.kit import framed
-
-    return framed(header, data)
 
 
 def test_ids_rise_over_all_senders_and_posted_does_not_fall(people: People) -> None:

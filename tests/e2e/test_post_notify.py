@@ -127,13 +127,10 @@ def test_each_is_acknowledged_by_itself(people: People) -> None:
 @pytest.mark.parametrize("message_size", [1, 65_536, 300_000, 4 << 20])
 def test_large_notes_and_messages_are_cut_apart(people: People, note_size: int, message_size: int) -> None:
     alice, bob, carol = people.members("alice", "bob", "carol")
-    octets = (
-        random.Random(note_size).randbytes(note_size),
-        random.Random(message_size).randbytes(message_size),
-    )
-    ack = alice.post_notify(*octets, to=bob, noteto=carol)
-    bob.expect_all(delivery(ack, alice, 3, data=octets[1]), note(ack, alice, data=octets[0]))
-    carol.expect_all(note(ack, alice, data=octets[0]))
+    ours, theirs = (random.Random(size).randbytes(size) for size in (note_size, message_size))
+    ack = alice.post_notify(ours, theirs, to=bob, noteto=carol)
+    bob.expect_all(delivery(ack, alice, 3, data=theirs), note(ack, alice, data=ours))
+    carol.expect_all(note(ack, alice, data=ours))
 
 
 def test_one_unknown_uid_fails_note_and_message(people: People) -> None:

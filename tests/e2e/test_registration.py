@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.kit import SITE, Box, Client, Quit, Raw, Refused, fresh
+from tests.kit import SITE, Box, Client, Raw, Refused, fresh
 
 PROVIDER = """
 [[auth.provider]]
