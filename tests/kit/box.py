@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 READY_S = 60.0
 STOP_S = 20.0
+COMMAND = shlex.split(os.environ.get("POCKET", "")) or [sys.executable, "-m", "appliance.cli"]
+"""What is tested: this checkout, or the `pocket` command that the environment names."""
+
 SITE = "Müller & <Söhne>"
 """A name that canonical JSON has something to do for."""
 
@@ -68,7 +72,7 @@ class Box:
         guard = [found, "--pdeathsig", "KILL"] if (found := shutil.which("setpriv")) else []
         with (self.folder / "stdout").open("wb") as stdout, (self.folder / "stderr").open("ab") as stderr:
             self._process = subprocess.Popen(
-                [*guard, sys.executable, "-m", "appliance.cli", "serve", *self._arguments],
+                [*guard, *COMMAND, "serve", *self._arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
