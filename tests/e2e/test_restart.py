@@ -15,6 +15,7 @@ from tests.kit import (
     People,
     Quit,
     before_curtain,
+    framed,
     fresh,
     mentions,
     nothing_more_for,
@@ -23,6 +24,8 @@ from tests.kit import (
 )
 
 STOPS = ["terminate", "kill9"]
+ACKS_DELAY_S = 0.5
+"""An ack by a node may wait for a commit to share (50 ms by default); what is lost of them in a kill comes again."""
 
 
 @pytest.mark.parametrize("stop", STOPS)
@@ -45,6 +48,7 @@ def test_everything_is_kept(new_box: Callable[..., Box], stop: str) -> None:
     bob.take(6)
     bob.log_out()
     phone.log_out()
+    time.sleep(ACKS_DELAY_S)
     fingerprint, name = box.fingerprint, box.name
     getattr(box, stop)()
     box.start()
@@ -119,18 +123,15 @@ def test_what_was_acked_just_before_a_kill_is_delivered_after_it(new_box: Callab
 def test_an_orderly_stop_takes_less_than_5_s_whatever_is_under_way(
     new_box: Callable[..., Box], number: signal.Signals
 ) -> None:
-    import os
-
     box = new_box()
     people = People(box)
     alice, bob, carol = people.members("alice", "bob", "carol")
     bob.auto_ack = False
     for _ in range(20):
         alice.post(b"x" * 500_000, to=[bob, carol])
-    alice.line.send(b'003a{"op":7,"id":"1","for":[],"datalen":1000000}')
+    alice.line.send(framed('{"op":7,"id":"1","for":[],"datalen":1000000}', b"the rest never comes"))
     started = time.monotonic()
-    os.kill(box.pid, number)
-    assert box.terminate() == 0, box.words()
+    assert box.stop(number) == 0, box.words()
     assert time.monotonic() - started < 5
     with pytest.raises(HungUp):
         while True:

@@ -103,13 +103,14 @@ class Box:
 
     def kill9(self) -> None:
         """SIGKILL, at once."""
-        self._stop(signal.SIGKILL)
+        self.stop(signal.SIGKILL)
 
     def terminate(self) -> int:
         """SIGTERM; the exit status."""
-        return self._stop(signal.SIGTERM)
+        return self.stop(signal.SIGTERM)
 
-    def _stop(self, number: signal.Signals) -> int:
+    def stop(self, number: signal.Signals) -> int:
+        """Send this signal, and wait for the end; the exit status."""
         assert self._process is not None
         self._process.send_signal(number)
         try:
