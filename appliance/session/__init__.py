@@ -1,1 +1,8 @@
-"""One client link: from the handshake to the last frame, and who may register."""
+"""Sessions: clients' links, from the accepted connection to the last quit."""
+
+from appliance.session.gate import GateSettings
+from appliance.session.oidc import Provider, Verifier
+from appliance.session.service import LinkSettings, Registration, Service
+from appliance.session.sockets import listen
+
+__all__ = ["GateSettings", "LinkSettings", "Provider", "Registration", "Service", "Verifier", "listen"]

@@ -1,0 +1,296 @@
+"""The box: who runs under whom. This module alone knows everybody.
+
+    main nursery ---- store owner, control socket, watchdog, rates     (live until the store is closed)
+      links nursery - accept tasks, one task a link                    (end first, at a stop)
+
+A stop goes through the same tree from the leaves: no new links, links say their last acks, the store commits what it has, brings its
+queues to the tables and closes. A store that breaks ends everything at once; the next start recovers from what is on the disk.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import gc
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from appliance import log as logs
+from appliance.config import Config
+from appliance.control import ControlError, control_path
+from appliance.control.server import serve_control
+from appliance.control.words import Words
+from appliance.delivery import CourierSettings, Exchange
+from appliance.health import Health
+from appliance.notify import sd_notify, watchdog_interval_s
+from appliance.session import GateSettings, LinkSettings, Provider, Registration, Service, Verifier, listen
+from appliance.session.certificate import ensure_certificate, fingerprint, server_context
+from appliance.site import Limits
+from appliance.store import SchemaError, Store, StoreBroken, StoreError, StoreSettings
+
+log = logs.get_logger(__name__)
+
+LINKS_END_S = 2.5
+"""Of the 5 s that a stop may take, what links get for their last acks."""
+
+DISK_LOOK_S = 2.0
+OPEN_FILES = 65536
+GC_THRESHOLD = 50_000
+
+
+def run(config: Config) -> None:
+    """Run the box until SIGTERM or SIGINT. Raises ``ControlError`` with what to do if it cannot start or go on."""
+    logs.setup(config.log.level, config.log.format)
+    _raise_limits()
+    try:
+        with _only_one(config.data):
+            trio.run(_main, config)
+    except* (StoreError, SchemaError, ValueError) as group:
+        error = _first(group)
+        log.error("the box stops", error=str(error))
+        raise ControlError(str(error)) from None
+    except* OSError as group:
+        error = _first(group)
+        log.error("the box stops", error=str(error))
+        raise ControlError(f"the box cannot run: {error}") from None
+
+
+async def _main(config: Config) -> None:
+    health = Health()
+    store = await trio.to_thread.run_sync(_open_store, config)
+    cert, key = config.tls.cert, config.tls.key
+    if cert is None or key is None:
+        cert, key = await trio.to_thread.run_sync(ensure_certificate, config.data / "tls", config.name)
+    context = server_context(cert, key)
+    sockets = _listen(config)
+    registration = Registration(config.registration)
+    service = Service(config.name, store, Exchange(), _link_settings(config), registration, _verifier(config))
+    address = _address(config, sockets)
+    words = Words(service, health, config.data, address, fingerprint(cert))
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 100)
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as main:
+            owner_done = trio.Event()
+            main.start_soon(_own, store, owner_done)
+            await main.start(partial(serve_control, control_path(config.data), words.handlers))
+            main.start_soon(words.sample)
+            main.start_soon(service.tick)
+            main.start_soon(_watch_disk, store, health)
+            main.start_soon(_feed_watchdog, store)
+            if config.metrics.listen is not None:
+                from appliance.metrics import serve_metrics
+
+                await main.start(partial(serve_metrics, config.metrics.listen, partial(words.status, {})))
+            async with trio.open_nursery() as links:
+                accepting = trio.CancelScope()
+                links.start_soon(_accept, service, sockets, context, links, accepting)
+                health.serving()
+                _announce(service, address, fingerprint(cert))
+                await _signalled(signals)
+                log.info("stopping")
+                health.stopping()
+                sd_notify("STOPPING=1")
+                accepting.cancel()
+                service.retire()
+                links.cancel_scope.deadline = trio.current_time() + LINKS_END_S
+            store.close()
+            await owner_done.wait()
+            main.cancel_scope.cancel()
+    log.info("stopped")
+
+
+async def _own(store: Store, done: trio.Event) -> None:
+    await store.run()
+    done.set()
+
+
+async def _accept(
+    service: Service, sockets: list[socket.socket], context: object, links: trio.Nursery, scope: trio.CancelScope
+) -> None:
+    with scope:
+        try:
+            async with trio.open_nursery() as nursery:
+                for sock in sockets:
+                    nursery.start_soon(service.serve, sock, context, links)
+        finally:
+            for sock in sockets:
+                sock.close()
+
+
+async def _signalled(signals: object) -> None:
+    async for _ in signals:
+        return
+
+
+async def _watch_disk(store: Store, health: Health) -> None:
+    """Keep what status says of the disk and the store true."""
+    was_low = False
+    while True:
+        room = store.disk.room()
+        problem = None
+        if room.low:
+            problem = (
+                f"the disk is nearly full: {room.free >> 20} MiB free, {room.reserve >> 20} MiB are the reserve;"
+                " new messages are refused until devices fetch theirs or room is made"
+            )
+        if room.low != was_low:
+            was_low = room.low
+            (log.error if was_low else log.info)("disk", free=room.free, reserve=room.reserve, low=was_low)
+        health.warn("disk", problem)
+        health.fail("store", store.trouble)
+        await trio.sleep(DISK_LOOK_S)
+
+
+async def _feed_watchdog(store: Store) -> None:
+    """Tell systemd that the box works, each time that the store has proven it by writing, syncing and reading."""
+    interval_s = watchdog_interval_s()
+    if interval_s is None:
+        return
+    while True:
+        try:
+            await store.probe()
+            sd_notify("WATCHDOG=1")
+        except StoreBroken:
+            raise
+        except StoreError as error:
+            log.warning("watchdog not fed", error=str(error))
+        await trio.sleep(interval_s)
+
+
+def _announce(service: Service, address: str, print_of_cert: str) -> None:
+    """Tell whoever started the box, and systemd, that it serves."""
+    hint = {
+        "open": "anybody who reaches this address may register",
+        "pairing": "to let a new member register, run: pocket pair open",
+        "closed": "registration is closed by the configuration",
+    }[service.registration.mode]
+    print(f"site {service.name}", f"address {address}", f"fingerprint {print_of_cert}", sep="\n")
+    print(f"next: type the address into a TMTP client and compare the fingerprint; {hint}", "ready", sep="\n", flush=True)
+    log.info("serving", site=service.name, address=address, box=service.store.key.box)
+    sd_notify(f"READY=1\nSTATUS=serving {service.name} at {address}")
+
+
+def _open_store(config: Config) -> Store:
+    limits = config.limits
+    settings = StoreSettings(
+        acks_delay_s=config.store.acks_delay_ms / 1000,
+        spill_every_s=config.store.spill_every_s,
+        spill_weight=2 * config.store.spill_messages,
+        cache_octets=config.store.cache_octets,
+        queue_messages=limits.queue_messages_per_node,
+        queue_octets=limits.queue_octets_per_node,
+        reserve_percent=config.disk.reserve_percent,
+        reserve_octets=config.disk.reserve_octets,
+    )
+    return Store.open(
+        config.data,
+        settings,
+        Limits(
+            members=limits.members,
+            nodes_per_member=limits.nodes_per_member,
+            aliases_per_member=limits.aliases_per_member,
+            groups=limits.groups,
+            members_per_group=limits.members_per_group,
+            recipients_per_post=limits.recipients_per_post,
+            disk_octets_per_member=limits.disk_octets_per_member,
+            pings_per_member_per_day=limits.pings_per_member_per_day,
+        ),
+    )
+
+
+def _link_settings(config: Config) -> LinkSettings:
+    link, limits, delivery = config.link, config.limits, config.delivery
+    return LinkSettings(
+        login_timeout_s=link.login_timeout_s,
+        idle_timeout_s=link.idle_timeout_s,
+        keepalive_idle_s=link.keepalive_idle_s,
+        keepalive_interval_s=link.keepalive_interval_s,
+        user_timeout_s=link.user_timeout_s,
+        handover_grace_s=link.handover_grace_s,
+        requests_in_flight=link.requests_in_flight,
+        message_octets=limits.message_octets,
+        courier=CourierSettings(delivery.window_messages, delivery.window_octets, delivery.resend_after_s),
+        gate=GateSettings(
+            limits.links, limits.links_per_address, limits.unauthenticated_links,
+            limits.failed_logins_free, limits.failed_login_delay_max_s,
+        ),
+    )
+
+
+def _verifier(config: Config) -> Verifier:
+    providers = [
+        Provider(
+            label=p.label, login=(p.login.url, p.login.params), token=(p.token.url, p.token.params),
+            issuer=p.issuer or None, audience=p.audience or None, key_set_url=p.key_set_url or None, optional=p.optional,
+        )
+        for p in config.auth.provider
+    ]
+    return Verifier(providers, config.data / "oidc-keys.json", login_required=config.auth.login_required)
+
+
+def _listen(config: Config) -> list[socket.socket]:
+    try:
+        return listen(config.listen.host, config.listen.port)
+    except OSError as error:
+        hint = "is another box running there?" if error.errno == errno.EADDRINUSE else "see the option listen"
+        raise ControlError(f"cannot listen on {config.listen}: {error.strerror or error}; {hint}") from None
+
+
+def _address(config: Config, sockets: list[socket.socket]) -> str:
+    """What a person types into a client."""
+    port = sockets[0].getsockname()[1]
+    host = config.listen.host
+    if host in ("", "0.0.0.0", "::"):
+        host = _own_address()
+    return f"=[{host}]:{port}" if ":" in host else f"={host}:{port}"
+
+
+def _own_address() -> str:
+    """This machine's address in its network. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return socket.gethostname() or "127.0.0.1"
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Hold the data folder against a second box. Raises ``ControlError`` if there is one."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ControlError(f"a box is running on {folder} already: stop it first, or use another --data") from None
+        yield
+    finally:
+        os.close(fd)
+
+
+def _raise_limits() -> None:
+    """Each link is an open file, and shells allow 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    sys.setswitchinterval(0.001)
+
+
+def _first(group: BaseException) -> BaseException:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group

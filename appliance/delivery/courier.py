@@ -1,0 +1,173 @@
+"""One node's messages on their way to its link.
+
+A courier holds ids only; the truth is the queue in the store. ``push`` is a hint that something new is there. Where
+hints have been dropped (``_behind``) the next ids are read from the store. A message stays *in flight* from when it is taken
+until the node acknowledges it; after ``resend_after_s`` without, it is taken again, in order.
+
+Bounds per courier: ``window_messages`` in flight, ``HINTS_MAX`` hints: some 100 KiB. Octets in flight are counted so that a message larger
+than a quarter of the window takes a quarter of it: else one large message, sent and not yet acknowledged, would keep the others back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from appliance.site import RANK_USER, Message
+from appliance.store import Store
+
+HINTS_MAX = 1024
+READ_SHARE = 4
+TAKE_OCTETS = 256 << 10
+"""About what one ``take`` returns at most, beside the data of large messages, which are files."""
+
+
+@dataclass(frozen=True, slots=True)
+class CourierSettings:
+    window_messages: int = 64
+    window_octets: int = 4 << 20
+    resend_after_s: float = 30.0
+
+
+@dataclass(slots=True)
+class Flight:
+    """A message that was taken. ``expires`` is in trio's time: infinite until it has been sent."""
+
+    charge: int
+    expires: float
+
+
+class Courier:
+    """``wake`` is called, from within the trio run, when there may be something to ``take``."""
+
+    def __init__(self, node: int, store: Store, settings: CourierSettings, wake: Callable[[], None]) -> None:
+        self.node = node
+        self.delivered = 0
+        self.resent = 0
+        self._store = store
+        self._settings = settings
+        self._wake = wake
+        self._urgent: deque[int] = deque()
+        self._hints: deque[int] = deque()
+        self._behind = True
+        self._flights: dict[int, Flight] = {}
+        self._charged = 0
+
+    def push(self, msgid: int, rank: int) -> None:
+        """A message is in the queue and on stable storage."""
+        if not self._behind:
+            if rank == RANK_USER:
+                self._urgent.append(msgid)
+            else:
+                self._hints.append(msgid)
+            if len(self._hints) + len(self._urgent) > HINTS_MAX:
+                self._behind = True
+        if self._open():
+            self._wake()
+
+    def ack(self, msgid: int) -> None:
+        """The node has the message. An id that is not outstanding is ignored."""
+        flight = self._flights.pop(msgid, None)
+        if flight is None:
+            if not self._store.queues.is_recent(self.node, msgid):
+                return
+            for hints in (self._urgent, self._hints):
+                if msgid in hints:
+                    hints.remove(msgid)
+        else:
+            self._charged -= flight.charge
+            if self._hints or self._urgent or (self._behind and self._worth_reading()):
+                self._wake()
+        self.delivered += 1
+        self._store.ack(self.node, msgid)
+
+    async def take(self) -> list[Message]:
+        """The messages to send next, by rank and rising id; empty if there are none, or the window is full.
+
+        Cancelled or failed, some may be in flight without having been sent: the link is then at its end anyway.
+        """
+        again = self._expired()
+        if again:
+            messages = await self._store.messages(again)
+            for message in messages:
+                self._flights[message.msgid] = Flight(self._flights.pop(message.msgid).charge, float("inf"))
+            self.resent += len(messages)
+            return messages
+        if not self._open():
+            return []
+        ids = self._next_ids()
+        if ids:
+            return self._launch(ids, await self._store.messages(ids))
+        if self._behind and self._worth_reading():
+            found = await self._store.pending(self.node, set(self._flights), self._room())
+            launched = self._launch([message.msgid for message in found], found)
+            self._behind = self._store.has_more(self.node, len(self._flights) + len(self._hints))
+            return launched
+        return []
+
+    def sent(self, messages: list[Message]) -> None:
+        """They are on their way: from now on they may expire."""
+        expires = trio.current_time() + self._settings.resend_after_s
+        for message in messages:
+            flight = self._flights.get(message.msgid)
+            if flight is not None:
+                flight.expires = expires
+
+    def postpone(self) -> None:
+        """The link is slow: what was sent has not reached the other side yet, so nothing can have expired."""
+        expires = trio.current_time() + self._settings.resend_after_s
+        for flight in self._flights.values():
+            if flight.expires != float("inf"):
+                flight.expires = expires
+
+    @property
+    def next_expiry(self) -> float:
+        """When something is to be sent again, in trio's time; infinite if nothing is in flight."""
+        for flight in self._flights.values():
+            return flight.expires
+        return float("inf")
+
+    def _open(self) -> bool:
+        return len(self._flights) < self._settings.window_messages and self._charged < self._settings.window_octets
+
+    def _expired(self) -> list[int]:
+        now = trio.current_time()
+        return [msgid for msgid, flight in self._flights.items() if flight.expires <= now] if self.next_expiry <= now else []
+
+    def _room(self) -> int:
+        return self._settings.window_messages - len(self._flights)
+
+    def _worth_reading(self) -> bool:
+        """A read from the store costs as much as some messages: not for the first free place in the window."""
+        return self._room() * READ_SHARE >= self._settings.window_messages
+
+    def _next_ids(self) -> list[int]:
+        room = self._room()
+        ids: list[int] = []
+        for hints in (self._urgent, self._hints):
+            while hints and len(ids) < room:
+                msgid = hints.popleft()
+                if msgid not in self._flights:
+                    ids.append(msgid)
+        return ids
+
+    def _launch(self, ids: list[int], messages: list[Message]) -> list[Message]:
+        """Put into flight what the window takes; the rest goes back to where it was."""
+        quarter = self._settings.window_octets // 4
+        octets = 0
+        launched: list[Message] = []
+        for message in messages:
+            if self._charged >= self._settings.window_octets or octets >= TAKE_OCTETS:
+                break
+            charge = min(message.octets, quarter)
+            self._flights[message.msgid] = Flight(charge, float("inf"))
+            self._charged += charge
+            octets += len(message.head) + (message.size if message.data is not None else 0)
+            launched.append(message)
+        if len(launched) < len(ids):
+            rest = ids[ids.index(launched[-1].msgid) + 1 :] if launched else []
+            self._hints.extendleft(reversed(rest))
+        return launched

@@ -1,0 +1,297 @@
+"""One client's link, from the handshake to the end (TMTP revision 1, sections 1 and 2).
+
+Two tasks. The *reader*, in ``run``, takes octets to requests and gives those to the store; the store calls back after the commit. The
+*sender* alone writes to the stream: first what is in the outbox (acks, notices), then what the courier has. They share the outbox
+and a bell; nobody else waits for either.
+
+Everything that can go wrong on a link ends in ``run``, which logs it and closes: a link never harms another.
+
+Bounds. In: one frame head and 64 KiB of data (wire), ``requests_in_flight`` requests in the store. Out: as many acks, ``NOTICES_MAX``
+notices, and one piece of at most some 512 KiB on its way into the socket. The reader stops when the client does not take its acks.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+import trio
+
+from appliance import wire
+from appliance.delivery import Courier
+from appliance.log import get_logger
+from appliance.session.requests import Requests
+from appliance.session.tls import LinkLost, TlsStream
+from appliance.session.welcome import Refused, welcome
+from appliance.site import OFFLINE, Message, Node
+from appliance.store import StoreError
+from appliance.wire import reasons
+
+if TYPE_CHECKING:
+    from appliance.session.service import Service
+
+log = get_logger(__name__)
+
+FAREWELL_S = 2.0
+"""How long a client gets to take its last acks and the quit."""
+
+NOTICES_MAX = 64
+RECEIVE_OCTETS = 64 << 10
+DEADLINE_STEP_S = 1.0
+
+
+class Link:
+    """Made when a connection was accepted. ``run`` is its life."""
+
+    def __init__(self, service: Service, sock: socket.socket, context: ssl.SSLContext, address: str) -> None:
+        self.service = service
+        self.address = address
+        self.wire = wire.ServerLink()
+        self.member = 0
+        self.node: Node | None = None
+        self.courier: Courier
+        self._stream = TlsStream(sock, context)
+        self._scope = trio.CancelScope()
+        self._reading = trio.CancelScope()
+        self._outbox: list[bytes] = []
+        self._notices = 0
+        self._bell = trio.Event()
+        self._drained = trio.Event()
+        self._online = False
+        self._ending = False
+        self._requests: Requests
+
+    # what others call
+
+    def wake(self) -> None:
+        """There may be something to send."""
+        self._bell.set()
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame ahead of queued messages."""
+        self._outbox.append(frame)
+        self._bell.set()
+
+    def notice(self, frame: bytes) -> None:
+        """Send now or never: dropped if the client is behind."""
+        if self._notices < NOTICES_MAX:
+            self._notices += 1
+            self.send(frame)
+
+    def cut(self) -> None:
+        """End the link without a word."""
+        self._scope.cancel()
+
+    def retire(self) -> None:
+        """Read no more; send the acks of what was read, and close."""
+        self._reading.cancel()
+
+    def suspect(self) -> None:
+        """Somebody says that this link is dead: have the system look at once."""
+        try:
+            self._stream.set_option(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+            self._stream.set_option(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        """Close a link that never ran."""
+        self._stream.close()
+
+    # its life
+
+    async def run(self) -> None:
+        """Serve the client until it leaves, breaks the protocol, times out or is cut."""
+        service = self.service
+        try:
+            with self._scope:
+                self._scope.deadline = trio.current_time() + service.settings.login_timeout_s
+                await self._stream.handshake()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._send_all)
+                    await self._serve()
+                    await self._farewell()
+                    nursery.cancel_scope.cancel()
+        except* LinkLost:
+            pass
+        except* StoreError as group:
+            log.error("link ended by the store", error=str(group.exceptions[0]))
+        except* Exception:
+            log.exception("link ended by an error", address=self.address)
+        finally:
+            self._leave()
+            self._stream.close()
+            service.gate.leave(self.address, self)
+
+    async def _serve(self) -> None:
+        """Read until the end; a breach of the protocol becomes the quit that says so."""
+        try:
+            with self._reading:
+                await self._read()
+        except wire.RemoteProtocolError as error:
+            self._quit(error.reason)
+        except Refused as refused:
+            self._quit(refused.reason)
+
+    def _quit(self, reason: str) -> None:
+        log.debug("link quits", address=self.address, reason=reason)
+        frame = self.wire.encode_quit(reason)
+        if frame:
+            self.send(frame)
+
+    async def _read(self) -> None:
+        link, stream = self.wire, self._stream
+        next_event = link.next_event
+        while True:
+            event = next_event()
+            while event is wire.NEED_DATA:
+                octets = await stream.receive(RECEIVE_OCTETS)
+                if not octets:
+                    return
+                self._extend()
+                link.receive_data(octets)
+                event = next_event()
+            kind = type(event)
+            if kind is wire.Ack:
+                msgid = wire.parse_id(event.id)
+                if msgid is not None:
+                    self.courier.ack(msgid)
+            elif kind is wire.Pulse:
+                pass
+            elif kind is wire.TmtpRev:
+                verifier = self.service.verifier
+                self.send(link.encode_tmtprev(self.service.name, verifier.auth, verifier.authby))
+            elif kind is wire.Register or kind is wire.Login:
+                await self._log_in(event)
+            elif kind is wire.Quit:
+                await self._requests.settled()
+                raise Refused(reasons.LOGOUT_OK)
+            else:
+                await self._requests.take(event)
+
+    async def next_data(self) -> wire.Data:
+        """The next piece of a large request's data. Raises ``LinkLost`` if the client leaves in the middle."""
+        while True:
+            event = self.wire.next_event()
+            if type(event) is wire.Data:
+                return event
+            octets = await self._stream.receive(4 * RECEIVE_OCTETS)
+            if not octets:
+                raise LinkLost("the client left in the middle of a message")
+            self._extend()
+            self.wire.receive_data(octets)
+
+    @property
+    def backlog(self) -> int:
+        """Frames that the client has yet to take, queued messages aside."""
+        return len(self._outbox)
+
+    async def drained(self) -> None:
+        """Until some of the backlog is gone, or the sender is done."""
+        await self._drained.wait()
+
+    def take_place(self, node: Node) -> bool:
+        """Become the node's link; False if another one is."""
+        service = self.service
+        self.courier = Courier(node.number, service.store, service.settings.courier, self.wake)
+        if not service.exchange.enter(node.number, self):
+            return False
+        self.node, self.member = node, node.member
+        return True
+
+    def _settle(self) -> None:
+        """Tell those who wait that some of the backlog is gone."""
+        self._drained.set()
+        self._drained = trio.Event()
+
+    def _extend(self) -> None:
+        if self._online:
+            deadline = trio.current_time() + self.service.settings.idle_timeout_s
+            if deadline - self._scope.deadline > DEADLINE_STEP_S or self._scope.deadline > deadline:
+                self._scope.deadline = deadline
+
+    async def _log_in(self, request: wire.Register | wire.Login) -> None:
+        service = self.service
+        node, frames = await welcome(service, self, request)
+        self._online = True
+        self._extend()
+        service.gate.logged_in(self)
+        hears = service.presence.arrived(node.member)
+        members = service.store.site.members
+        frames.append(self.wire.encode_login_ok([members[other].uid for other in hears]))
+        for frame in frames:
+            self.send(frame)
+        self._requests = Requests(self, node)
+        log.info("node logged in", member=members[node.member].uid, device=node.number, address=self.address)
+
+    async def _farewell(self) -> None:
+        """After the last frame was read: let the acks of what was asked, and the quit, go out."""
+        self._ending = True
+        with trio.move_on_after(FAREWELL_S):
+            if self._online:
+                await self._requests.settled()
+            while self._outbox:
+                await self._drained.wait()
+
+    def _leave(self) -> None:
+        if self.node is None:
+            return
+        service = self.service
+        service.exchange.leave(self.node.number, self)
+        if self._online:
+            self._online = False
+            told = service.presence.left(self.member)
+            self.tell(told, OFFLINE)
+
+    def tell(self, members: list[int], status: int) -> None:
+        """Tell other members' nodes of this one's presence."""
+        if members:
+            site = self.service.store.site
+            frame = wire.encode_ohi(site.members[self.member].uid, status)
+            for member in members:
+                self.service.exchange.notice(site.members[member].nodes, frame)
+
+    # the sender
+
+    async def _send_all(self) -> None:
+        try:
+            while True:
+                await self._bell.wait()
+                self._bell = trio.Event()
+                while await self._send_some():
+                    pass
+        except LinkLost:
+            self._scope.cancel()
+
+    async def _send_some(self) -> bool:
+        """Send the outbox and what the courier has; False if there was nothing."""
+        frames = self._outbox
+        messages: list[Message] = []
+        if self._online and not self._ending:
+            if self.courier.next_expiry <= trio.current_time() and self._stream.unsent():
+                self.courier.postpone()
+            messages = await self.courier.take()
+            frames = self._outbox
+        if not frames and not messages:
+            return False
+        count = len(frames)
+        pieces = list(frames)
+        for message in messages:
+            pieces.append(message.head)
+            if message.data is not None:
+                pieces.append(message.data)
+            elif message.blob is not None:
+                await self._stream.send_all(b"".join(pieces))
+                pieces = []
+                async for piece in self.service.store.blobs.read(message.blob):
+                    await self._stream.send_all(piece)
+        if pieces:
+            await self._stream.send_all(b"".join(pieces))
+        if messages:
+            self.courier.sent(messages)
+        if count:
+            del self._outbox[:count]
+            self._notices = 0
+            self._settle()
+        return True

@@ -1,0 +1,223 @@
+"""From a request on a link to its ack."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from appliance import wire
+from appliance.site import EMPTY, OFFLINE, ONLINE, Decision, Node, Payload, Scene, decide
+from appliance.store import Blobs, DiskFull, Job, StoreBroken, Upload
+from appliance.wire import reasons
+
+if TYPE_CHECKING:
+    from appliance.session.link import Link
+
+ID_CHARS_MAX = 8192
+"""An id goes back in the ack's header, where a character may take six octets."""
+
+KEY_OCTETS = 16
+WITH_DATA = (wire.Post, wire.PostNotify, wire.Ping, wire.GroupInvite)
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A new node's password, and for a new account its uid."""
+
+    uid: str
+    password: str
+    secret: bytes
+
+    @classmethod
+    def make(cls) -> Fresh:
+        password = wire.b32encode(secrets.token_bytes(25))
+        return cls(wire.b32encode(secrets.token_bytes(20)), password, secret_of(password))
+
+
+def secret_of(password: str) -> bytes:
+    """What is stored of a node's password: it has 200 bits, so one fast hash is enough (TMTP revision 1, section 1)."""
+    return hashlib.sha256(password.encode()).digest()
+
+
+class Requests:
+    """The requests of one logged-in link. The reader calls ``take`` for each, in order; acks come in that order."""
+
+    def __init__(self, link: Link, node: Node) -> None:
+        store = link.service.store
+        self._link = link
+        self._store = store
+        self._node = node
+        self._lookup = store.has_keys(node.number)
+        self._link_id = store.link_id()
+        self._in_flight = 0
+        self._idle = trio.Event()
+
+    async def settled(self) -> None:
+        """Until every request has its ack in the outbox."""
+        while self._in_flight:
+            await self._idle.wait()
+
+    async def take(self, request: wire.Request) -> None:
+        """Give a request to the store; its ack follows by itself. Returns when the next one may be read.
+
+        Raises ``RemoteProtocolError`` for an id that no ack could carry, ``LinkLost`` if the client leaves in the middle of the data.
+        """
+        if len(request.id) > ID_CHARS_MAX:
+            raise wire.RemoteProtocolError(reasons.INVALID_HEADER)
+        limit = self._link.service.settings.requests_in_flight
+        while self._in_flight + self._link.backlog >= limit:
+            await self._link.drained()
+        if not isinstance(request, WITH_DATA):
+            await self._submit(request, (), EMPTY.digest)
+        elif request.inline:
+            payloads = _inline(request)
+            await self._submit(request, payloads, _digest(payloads))
+        else:
+            await self._take_large(request)
+
+    async def _take_large(self, request: wire.Post | wire.PostNotify) -> None:
+        """Stream data to files. A refusal is told at once; the data is read all the same."""
+        limit = self._link.service.settings.message_octets
+        problem = None
+        if request.datalen > limit:
+            problem = f"limit reached: a message has at most {limit} octets, this has {request.datalen}"
+        problem = problem or self._store.disk.problem(request.datalen)
+        if problem is not None:
+            self._refuse(request, problem)
+            await self._skip()
+            return
+        sizes = [request.datalen]
+        if type(request) is wire.PostNotify:
+            sizes = [request.notelen, request.datalen - request.notelen]
+        intake = Intake(self._store.blobs, sizes)
+        try:
+            try:
+                while True:
+                    data = await self._link.next_data()
+                    await intake.write(data.octets)
+                    if data.last:
+                        break
+                payloads = await intake.finish()
+            except (DiskFull, StoreBroken) as error:
+                self._refuse(request, str(error))
+                if not data.last:
+                    await self._skip()
+                return
+            await self._submit(request, payloads, _digest(payloads))
+            intake.handed_over()
+        finally:
+            intake.abort()
+
+    async def _skip(self) -> None:
+        while not (await self._link.next_data()).last:
+            pass
+
+    def _refuse(self, request: wire.Request, problem: str) -> None:
+        self._store.counts.refused += 1
+        self._link.send(wire.encode_ack(request.id, error=problem))
+
+    async def _submit(self, request: wire.Request, payloads: tuple[Payload, ...], digest: bytes) -> None:
+        node = self._node
+        fresh = Fresh.make() if type(request) is wire.UserEdit else None
+        job = Job(
+            partial(self._decide, request, payloads, fresh),
+            partial(self._answer, request, payloads),
+            node=node.number,
+            link=self._link_id,
+            key=hashlib.blake2b(request.head + digest, digest_size=KEY_OCTETS).digest(),
+            lookup=self._lookup,
+            takes_room=bool(payloads),
+            octets=sum(len(p.data) for p in payloads if p.data is not None),
+        )
+        self._in_flight += 1
+        await self._store.submit(job)
+
+    def _decide(self, request: wire.Request, payloads: tuple[Payload, ...], fresh: Fresh | None, scene: Scene) -> Decision:
+        if self._node.number not in self._store.site.nodes:
+            return Decision(error="this device was dropped")
+        return decide(scene, self._node, request, payloads, fresh)
+
+    def _answer(self, request: wire.Request, payloads: tuple[Payload, ...], decision: Decision) -> None:
+        """Called by the store after the commit, also when the link is gone."""
+        for payload in payloads:
+            if payload.data is None:
+                self._store.blobs.unpin(payload.digest)
+        if decision.error is not None:
+            frame = wire.encode_ack(request.id, error=decision.error)
+        elif decision.msgid:
+            frame = wire.encode_ack(request.id, decision.msgid, decision.posted_ms)
+        else:
+            frame = wire.encode_ack(request.id)
+        self._in_flight -= 1
+        if not self._in_flight:
+            self._idle.set()
+            self._idle = trio.Event()
+        self._link.send(frame)
+        presence = self._link.service.presence
+        if decision.announced is not None:
+            self._link.tell(presence.announce(self._node.member, decision.announced), ONLINE)
+        if decision.withdrawn is not None:
+            self._link.tell(presence.withdraw(self._node.member, decision.withdrawn), OFFLINE)
+
+
+class Intake:
+    """Sorts the octets of a large request into its parts: each a file, or in memory if it is small."""
+
+    def __init__(self, blobs: Blobs, sizes: list[int]) -> None:
+        self._blobs = blobs
+        self._left = list(sizes)
+        self._parts: list[Upload | bytearray] = [
+            blobs.upload() if size > wire.INLINE_MAX else bytearray() for size in sizes
+        ]
+        self._at = 0
+        self._pinned: list[bytes] = []
+
+    async def write(self, octets: bytes) -> None:
+        while octets:
+            piece, octets = octets[: self._left[self._at]], octets[self._left[self._at] :]
+            part = self._parts[self._at]
+            if isinstance(part, bytearray):
+                part += piece
+            else:
+                await part.write(piece)
+            self._left[self._at] -= len(piece)
+            if not self._left[self._at] and self._at + 1 < len(self._left):
+                self._at += 1
+
+    async def finish(self) -> tuple[Payload, ...]:
+        """All parts, the files synced and pinned."""
+        payloads = []
+        for part in self._parts:
+            if isinstance(part, bytearray):
+                payloads.append(Payload.of(bytes(part)))
+            else:
+                payloads.append(await part.finish())
+                self._pinned.append(payloads[-1].digest)
+        return tuple(payloads)
+
+    def handed_over(self) -> None:
+        """The store has the request: its answer unpins the files."""
+        self._pinned.clear()
+
+    def abort(self) -> None:
+        """Remove what is not finished, unpin what was not handed over."""
+        for part in self._parts:
+            if isinstance(part, Upload):
+                part.abort()
+        for digest in self._pinned:
+            self._blobs.unpin(digest)
+
+
+def _inline(request: wire.Post | wire.PostNotify | wire.Ping | wire.GroupInvite) -> tuple[Payload, ...]:
+    if type(request) is wire.PostNotify:
+        return Payload.of(request.data[: request.notelen]), Payload.of(request.data[request.notelen :])
+    return (Payload.of(request.data),)
+
+
+def _digest(payloads: tuple[Payload, ...]) -> bytes:
+    return b"".join(payload.digest for payload in payloads)

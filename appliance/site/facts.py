@@ -1,0 +1,170 @@
+"""What can durably happen on a site. A journal entry's body is a list of these.
+
+Two kinds of entries, so that the journal can be cut:
+
+- *lasting* facts make the accounts and groups; they are kept for as long as the site lives;
+- *traffic* facts are messages, acknowledgements and the keys of requests; they go once every node
+  has the message and a day has passed.
+
+In a commit the lasting facts come first. No fact of one kind depends on a later one of the other: a
+message names the nodes it goes to, so that it means the same whatever the accounts look like when it
+is applied.
+
+A fact is encoded as a MessagePack array that starts with its tag. New fields go to the end with a default,
+a reader skips trailing fields and tags that it does not know: boxes of neighbouring versions understand
+each other.
+
+Members and nodes have small numbers here, because every message carries a list of them. Messages are named by their
+``msgid``, a 64-bit integer (TMTP revision 1, section 1). Times are milliseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+Role = Literal["invited", "joined", "barred"]
+
+LASTING = 1
+TRAFFIC = 2
+
+
+class Fact(msgspec.Struct, array_like=True, frozen=True):
+    """Base of all facts."""
+
+
+class MemberAdded(Fact, tag="member", frozen=True):
+    """An account was made."""
+
+    member: int
+    uid: str
+    at_ms: int
+
+
+class NodeAdded(Fact, tag="node", frozen=True):
+    """A member's device got a password. ``secret`` is the SHA-256 of the password's text."""
+
+    node: int
+    member: int
+    label: str
+    secret: bytes
+    at_ms: int
+
+
+class NodeDropped(Fact, tag="nodedrop", frozen=True):
+    """A device was cut off: its password is void and its queue is empty."""
+
+    node: int
+
+
+class AliasAdded(Fact, tag="alias", frozen=True):
+    """A member took a name. Names are never given back."""
+
+    alias: str
+    member: int
+
+
+class GroupAdded(Fact, tag="group", frozen=True):
+    """A group came to be. Its ``gid`` shares one name space with the aliases."""
+
+    gid: str
+
+
+class RoleSet(Fact, tag="role", frozen=True):
+    """A member's standing in a group, and the alias that the group knows the member by."""
+
+    gid: str
+    member: int
+    alias: str
+    role: Role
+
+
+class SubjectBound(Fact, tag="subject", frozen=True):
+    """Who an OpenID Connect provider said the member is (TMTP revision 1, section 5)."""
+
+    member: int
+    issuer: str
+    subject: str
+    audience: str
+
+
+class Sent(Fact, tag="m", frozen=True):
+    """A message goes to ``nodes``.
+
+    ``digest`` is the SHA-256 of the frame head as emitted and the SHA-256 of the data; ``blob`` is the latter
+    where the data is a file of its own, else ``None``. ``size`` counts data octets. ``rank`` 0 is ahead of 1 in a queue.
+    """
+
+    msgid: int
+    rank: int
+    sender: int
+    digest: bytes
+    size: int
+    nodes: tuple[int, ...]
+    blob: bytes | None = None
+
+
+class Acked(Fact, tag="a", frozen=True):
+    """A node has these messages and needs them no more."""
+
+    node: int
+    msgids: tuple[int, ...]
+
+
+class Inherited(Fact, tag="inherit", frozen=True):
+    """A new node's queue starts as a copy of what is pending for ``source``."""
+
+    node: int
+    source: int
+
+
+class Requested(Fact, tag="r", frozen=True):
+    """A request was carried out. The same octets from the same node on a later link get the same ack.
+
+    ``msgid`` is 0 where the ack has none.
+    """
+
+    node: int
+    key: bytes
+    msgid: int
+    posted_ms: int
+
+
+LastingFact = MemberAdded | NodeAdded | NodeDropped | AliasAdded | GroupAdded | RoleSet | SubjectBound
+TrafficFact = Sent | Acked | Inherited | Requested
+
+_encoder = msgspec.msgpack.Encoder()
+_raws = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_any = msgspec.msgpack.Decoder(LastingFact | TrafficFact)
+
+
+def encode_facts(facts: Iterable[Fact]) -> bytes:
+    """An entry's body."""
+    return _encoder.encode(list(facts))
+
+
+def decode_facts(body: bytes) -> list[LastingFact | TrafficFact]:
+    """The facts in an entry's body, less those with a tag that this version does not know.
+
+    Raises ``ValueError`` if the body is no list of facts, or a known fact is malformed.
+    """
+    facts = []
+    try:
+        for raw in _raws.decode(body):
+            try:
+                facts.append(_any.decode(raw))
+            except msgspec.ValidationError:
+                if msgspec.msgpack.decode(raw)[0] in KNOWN_TAGS:
+                    raise
+    except (msgspec.DecodeError, IndexError, TypeError, KeyError) as error:
+        raise ValueError(f"no list of facts: {error}") from None
+    return facts
+
+
+KNOWN_TAGS = frozenset(
+    kind.__struct_config__.tag
+    for kind in (MemberAdded, NodeAdded, NodeDropped, AliasAdded, GroupAdded, RoleSet, SubjectBound,
+                 Sent, Acked, Inherited, Requested)
+)

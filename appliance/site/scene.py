@@ -1,0 +1,152 @@
+"""What a decision is made in: the state, the ids, the time, the limits; and what the rules share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from appliance import wire
+from appliance.site.message import EMPTY, RANK_NORMAL, Decision, Message, Payload, sent
+from appliance.site.mint import Mint
+from appliance.site.state import Member, Node, Site
+
+DAY_MS = 86_400_000
+
+
+class Refusal(Exception):
+    """A well-formed request that cannot be done. The text goes into the ack."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Settings; counts and octets."""
+
+    members: int = 10_000
+    nodes_per_member: int = 100
+    aliases_per_member: int = 100
+    groups: int = 10_000
+    members_per_group: int = 1000
+    recipients_per_post: int = 1000
+    disk_octets_per_member: int = 16 << 30
+    pings_per_member_per_day: int = 1000
+
+
+class Load(Protocol):
+    """How full things are, as of the last commit."""
+
+    def queue_problem(self, node: int, size: int) -> str | None:
+        """Which limit a message of ``size`` octets would break in the node's queue."""
+
+    def stored_octets(self, member: int) -> int:
+        """Octets of the member's messages that somebody has yet to fetch."""
+
+
+class Scene:
+    """One for the life of the store; ``now_ms`` is set before each batch of decisions."""
+
+    def __init__(self, site: Site, mint: Mint, limits: Limits, load: Load) -> None:
+        self.site = site
+        self.mint = mint
+        self.limits = limits
+        self.load = load
+        self.now_ms = 0
+        self._pings: dict[int, int] = {}
+        self._pings_day = -1
+
+    def at(self, now_ns: int) -> None:
+        """Tell the time, in ns since the epoch."""
+        self.mint.tick(now_ns)
+        self.now_ms = now_ns // 1_000_000
+
+    def send(
+        self,
+        decision: Decision,
+        op: str,
+        sender: int,
+        nodes: Iterable[int],
+        payload: Payload = EMPTY,
+        datahead: int = 0,
+        datasum: int | None = None,
+        rank: int = RANK_NORMAL,
+        **extra: Any,
+    ) -> int:
+        """Add a message to the decision. Returns its id, which exists also if there is nobody to send it to."""
+        msgid = self.mint.id()
+        to = tuple(dict.fromkeys(nodes))
+        if to:
+            head = wire.encode_message(
+                op, self.site.members[sender].uid, msgid, self.now_ms, payload.size, datahead, datasum, **extra
+            )
+            blob = payload.digest if payload.data is None else None
+            message = Message(msgid, rank, head, payload.size, payload.data, blob, sender, to)
+            decision.messages.append(message)
+            decision.traffic.append(sent(message, payload))
+        return msgid
+
+    def member_of(self, uid: str) -> Member:
+        member = self.site.uids.get(uid)
+        if member is None:
+            raise Refusal(f"unknown uid: {uid}")
+        return member
+
+    def own_alias(self, member: int, alias: str) -> None:
+        owner = self.site.aliases.get(alias)
+        if owner is None or owner.number != member:
+            raise Refusal("from must identify sender")
+
+    def others(self, node: Node, more: Iterable[int]) -> list[int]:
+        """``more`` and the sender's other nodes."""
+        return [*more, *(n for n in self.site.members[node.member].nodes if n != node.number)]
+
+    def recipients(self, node: Node, targets: Sequence[wire.Target], own_nodes: bool) -> list[int]:
+        """The nodes that a list of targets stands for, and the sender's other nodes if ``own_nodes``; each once.
+
+        All or nothing: raises ``Refusal`` if one of the targets is not there or not the sender's to post to.
+        """
+        site = self.site
+        if len(targets) > self.limits.recipients_per_post:
+            raise Refusal(f"limit reached: a post has at most {self.limits.recipients_per_post} recipients in its lists")
+        found: dict[int, None] = {}
+        for target in targets:
+            if target.type == 1:
+                found.update(dict.fromkeys(self.member_of(target.id).nodes))
+                continue
+            group = site.groups.get(target.id)
+            standing = group.standing.get(node.member) if group else None
+            if group is None or standing is None or standing.role == "barred":
+                raise Refusal(f"you are not in a group of this name: {target.id}")
+            for member, place in group.standing.items():
+                if place.role == "joined" and (target.type == 2 or member != node.member):
+                    found.update(dict.fromkeys(site.members[member].nodes))
+        if own_nodes:
+            found.update(dict.fromkeys(self.others(node, ())))
+        return list(found)
+
+    def check_room(self, nodes: Iterable[int], size: int) -> None:
+        for node in nodes:
+            problem = self.load.queue_problem(node, size)
+            if problem is not None:
+                owner = self.site.members[self.site.nodes[node].member]
+                raise Refusal(f"limit reached: a device of {owner.uid} {problem}")
+
+    def check_disk(self, member: int, size: int) -> None:
+        limit = self.limits.disk_octets_per_member
+        if self.load.stored_octets(member) + size > limit:
+            raise Refusal(f"limit reached: your messages that wait for others take {limit} octets, the most for a member")
+
+    def check_quota(self, member: int) -> None:
+        """Count a ping or invite. Counts are lost at a restart, and start anew each day."""
+        day = self.now_ms // DAY_MS
+        if day != self._pings_day:
+            self._pings_day = day
+            self._pings.clear()
+        count = self._pings.get(member, 0)
+        if count >= self.limits.pings_per_member_per_day:
+            raise Refusal(f"limit reached: {count} pings and invites a day")
+        self._pings[member] = count + 1
+
+    def refuse_if(self, problem: str | None) -> None:
+        if problem is not None:
+            raise Refusal(problem)
+

@@ -1,0 +1,14 @@
+"""The store: the only SQLite and the only blob files. Journal and rows, one commit, then everybody is told."""
+
+from appliance.store.blobs import Blobs, Upload
+from appliance.store.errors import DiskFull, StoreBroken, StoreError
+from appliance.store.journal import write_synced
+from appliance.store.queues import Done, Pending, Queues
+from appliance.store.schema import SchemaError
+from appliance.store.store import Counts, Job, Store, StoreSettings
+from appliance.store.verify import verify
+
+__all__ = [
+    "Blobs", "Counts", "DiskFull", "Done", "Job", "Pending", "Queues", "SchemaError", "Store", "StoreBroken", "StoreError",
+    "StoreSettings", "Upload", "verify", "write_synced",
+]

@@ -1,0 +1,162 @@
+"""Data above 64 KiB: files named by the SHA-256 of their octets, on stable storage before a commit names them.
+
+The same octets are stored once. A file goes when no message names it and nobody is about to (``pins``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+import trio
+
+from appliance.site import Payload
+from appliance.store.disk import Disk, full_if_no_space
+from appliance.store.errors import StoreBroken
+from appliance.store.journal import sync_folder
+
+BUFFER_OCTETS = 256 << 10
+"""What an upload gathers before it is written, and what a download reads at once. Memory per upload or download: twice this."""
+
+
+class Blobs:
+    def __init__(self, folder: Path, disk: Disk) -> None:
+        self.folder = folder
+        self._disk = disk
+        self._incoming = folder / "incoming"
+        self._pins: Counter[bytes] = Counter()
+        self._lock = trio.Lock()
+        self._serial = 0
+
+    def prepare(self, named: set[bytes]) -> None:
+        """At start (blocking): make the folders; remove unfinished uploads and files that no message names."""
+        self._incoming.mkdir(parents=True, exist_ok=True)
+        for path in self._incoming.iterdir():
+            path.unlink()
+        for path in self.folder.glob("??/*"):
+            try:
+                digest = bytes.fromhex(path.name)
+            except ValueError:
+                continue
+            if digest not in named:
+                path.unlink()
+
+    def path(self, digest: bytes) -> Path:
+        name = digest.hex()
+        return self.folder / name[:2] / name
+
+    def upload(self) -> Upload:
+        """Begin to take data in. Whoever calls has to call ``finish`` or ``abort``."""
+        self._serial += 1
+        return Upload(self, self._incoming / str(self._serial))
+
+    async def keep(self, temporary: Path, digest: bytes) -> None:
+        """Give a synced file its name, and pin it until ``unpin``."""
+        final = self.path(digest)
+        async with self._lock:
+            self._pins[digest] += 1
+            try:
+                await trio.to_thread.run_sync(_rename, temporary, final)
+            except BaseException:
+                self.unpin(digest)
+                raise
+
+    def unpin(self, digest: bytes) -> None:
+        """The commit that names the blob has happened, or will not."""
+        self._pins[digest] -= 1
+        if self._pins[digest] <= 0:
+            del self._pins[digest]
+
+    async def remove(self, digests: Iterable[bytes]) -> None:
+        """Delete files that no message names any more, less those that are pinned."""
+        async with self._lock:
+            paths = [self.path(d) for d in digests if d not in self._pins]
+            if paths:
+                await trio.to_thread.run_sync(_unlink, paths)
+
+    async def read(self, digest: bytes) -> AsyncIterator[bytes]:
+        """The octets of a blob, piece by piece. Raises ``StoreBroken`` if they cannot be read."""
+        try:
+            file = await trio.to_thread.run_sync(open, self.path(digest), "rb", 0)
+            try:
+                while piece := await trio.to_thread.run_sync(file.read, BUFFER_OCTETS):
+                    yield piece
+            finally:
+                file.close()
+        except OSError as error:
+            raise StoreBroken(f"an attachment cannot be read ({error}): the card may be dying") from error
+
+
+class Upload:
+    """Data on its way to a file. One task uses it."""
+
+    def __init__(self, blobs: Blobs, path: Path) -> None:
+        self._blobs = blobs
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._hash = hashlib.sha256()
+        self._pieces: list[bytes] = []
+        self._gathered = 0
+        self.size = 0
+
+    async def write(self, octets: bytes) -> None:
+        """Raises ``DiskFull`` or ``StoreBroken``; then ``abort`` it."""
+        self._pieces.append(octets)
+        self._gathered += len(octets)
+        if self._gathered >= BUFFER_OCTETS:
+            await trio.to_thread.run_sync(self._flush)
+
+    async def finish(self) -> Payload:
+        """Sync, and give the file its name. The blob is pinned: call ``Blobs.unpin`` when its message is committed or refused."""
+        digest = await trio.to_thread.run_sync(self._finish)
+        await self._blobs.keep(self._path, digest)
+        return Payload(self.size, digest, None)
+
+    def abort(self) -> None:
+        """Forget it. Safe at any time, also after an error."""
+        self._pieces.clear()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self._path.unlink(missing_ok=True)
+
+    def _flush(self) -> None:
+        pieces, self._pieces, self._gathered = self._pieces, [], 0
+        with full_if_no_space():
+            if self._file is None:
+                self._file = open(self._path, "wb", buffering=0)  # noqa: SIM115
+            for piece in pieces:
+                self._hash.update(piece)
+                view = memoryview(piece)
+                while view:
+                    written = self._file.write(view)
+                    view = view[written:]
+                self.size += len(piece)
+
+    def _finish(self) -> bytes:
+        self._flush()
+        assert self._file is not None
+        with full_if_no_space():
+            os.fsync(self._file.fileno())
+            self._file.close()
+        self._file = None
+        return self._hash.digest()
+
+
+def _rename(temporary: Path, final: Path) -> None:
+    with full_if_no_space():
+        made = not final.parent.exists()
+        final.parent.mkdir(exist_ok=True)
+        temporary.rename(final)
+        sync_folder(final.parent)
+        if made:
+            sync_folder(final.parent.parent)
+
+
+def _unlink(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,15 @@
+"""What can go wrong with the store."""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Base of the store's errors; the text says what to do."""
+
+
+class DiskFull(StoreError):
+    """There is no room. Nothing of the commit has happened; what was there is untouched."""
+
+
+class StoreBroken(StoreError, OSError):
+    """A read, write or sync failed. What is on the disk is only known after opening anew: stop and start again."""

@@ -1,0 +1,208 @@
+"""What the traffic entries since the last spill say: who has yet to get what, and which requests were carried out.
+
+The newest part of the queues is not in the table ``queue`` but here, because most messages are acknowledged within
+moments: their facts are in the journal already, and rows that come and go would only wear the card. From time to time
+what is left here goes to the tables in one commit (the *spill*). At start, the entries after the last spill are applied again.
+
+The numbers per node and per member are for all that is pending, here and in the tables.
+Bound: a spill is due after ``Queues.weight`` changes (see store.py), each of at most some 300 octets of memory per node it concerns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from appliance.site import facts
+from appliance.site.facts import Acked, Inherited, Requested, Sent
+
+DAY_MS = 86_400_000
+
+
+@dataclass(slots=True)
+class Pending:
+    """A node's queue: the recent part by rank, and the count and octets of the whole."""
+
+    recent: tuple[dict[int, None], dict[int, None]] = field(default_factory=lambda: ({}, {}))
+    count: int = 0
+    octets: int = 0
+
+    @property
+    def on_disk(self) -> int:
+        """Messages of this queue that are in the table."""
+        return self.count - len(self.recent[0]) - len(self.recent[1])
+
+    def ids(self, exclude: set[int]) -> Iterator[tuple[int, int]]:
+        """The recent part in order as (rank, msgid), less ``exclude``."""
+        for rank in (0, 1):
+            for msgid in self.recent[rank]:
+                if msgid not in exclude:
+                    yield rank, msgid
+
+
+@dataclass(slots=True)
+class Recent:
+    """A message since the last spill; ``waiting`` counts the nodes that have yet to acknowledge it."""
+
+    rank: int
+    sender: int
+    size: int
+    blob: bytes | None
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a request came to: its ack's ``msgid`` (0: none) and ``posted``, and the link it came on (0: a link before the restart)."""
+
+    msgid: int
+    posted_ms: int
+    link: int
+
+
+class Queues:
+    def __init__(self, max_messages: int, max_octets: int) -> None:
+        self.max_messages = max_messages
+        self.max_octets = max_octets
+        self.nodes: dict[int, Pending] = {}
+        self.messages: dict[int, Recent] = {}
+        self.requests: dict[tuple[int, bytes], Done] = {}
+        self.stored: dict[int, int] = {}
+        self.added: dict[int, int] = {}
+        self.weight = 0
+        self._dropped: set[int] = set()
+
+    # what decisions ask
+
+    def queue_problem(self, node: int, size: int) -> str | None:
+        pending = self.nodes.get(node)
+        if pending is None:
+            return None
+        if pending.count >= self.max_messages:
+            return f"has {pending.count} messages waiting, the most it may have: let it fetch them, or drop it if it is lost"
+        if pending.octets + size > self.max_octets:
+            return f"has {pending.octets} octets waiting, the most are {self.max_octets}: let it fetch them, or drop it if it is lost"
+        return None
+
+    def stored_octets(self, member: int) -> int:
+        return self.stored.get(member, 0)
+
+    # applying facts, after they are on stable storage
+
+    def sent(self, fact: Sent) -> None:
+        nodes = self.nodes
+        waiting = 0
+        for number in fact.nodes:
+            if number in self._dropped:
+                continue
+            pending = nodes.get(number)
+            if pending is None:
+                pending = nodes[number] = Pending()
+            recent = pending.recent[fact.rank]
+            if fact.msgid not in recent:
+                recent[fact.msgid] = None
+                pending.count += 1
+                pending.octets += fact.size
+                waiting += 1
+        self.messages[fact.msgid] = Recent(fact.rank, fact.sender, fact.size, fact.blob, waiting)
+        self.stored[fact.sender] = self.stored.get(fact.sender, 0) + fact.size
+        self.added[fact.sender] = self.added.get(fact.sender, 0) + fact.size
+        self.weight += 1 + waiting
+
+    def acked(self, fact: Acked) -> None:
+        """Messages of the recent part only; those in the table were removed by the commit."""
+        pending = self.nodes.get(fact.node)
+        if pending is None:
+            return
+        for msgid in fact.msgids:
+            message = self.messages.get(msgid)
+            if message is not None and msgid in pending.recent[message.rank]:
+                del pending.recent[message.rank][msgid]
+                pending.count -= 1
+                pending.octets -= message.size
+                message.waiting -= 1
+
+    def is_recent(self, node: int, msgid: int) -> bool:
+        pending = self.nodes.get(node)
+        return pending is not None and (msgid in pending.recent[1] or msgid in pending.recent[0])
+
+    def inherited(self, fact: Inherited) -> None:
+        """The recent part only; the commit copied the rows, and ``loaded`` tells how many."""
+        source = self.nodes.get(fact.source)
+        if source is None:
+            return
+        pending = self.nodes.setdefault(fact.node, Pending())
+        for rank, recent in enumerate(source.recent):
+            for msgid in recent:
+                message = self.messages[msgid]
+                if msgid not in pending.recent[rank]:
+                    pending.recent[rank][msgid] = None
+                    pending.count += 1
+                    pending.octets += message.size
+                    message.waiting += 1
+                    self.weight += 1
+
+    def requested(self, fact: Requested, link: int = 0) -> None:
+        self.requests[fact.node, fact.key] = Done(fact.msgid, fact.posted_ms, link)
+        self.weight += 1
+
+    def node_dropped(self, node: int) -> None:
+        """Numbers are never used again, so facts that name the node later (of the same commit) are void."""
+        self._dropped.add(node)
+        pending = self.nodes.pop(node, None)
+        if pending is not None:
+            for recent in pending.recent:
+                for msgid in recent:
+                    self.messages[msgid].waiting -= 1
+                    self.weight += 1
+
+    def apply(self, fact: facts.TrafficFact) -> None:
+        """A traffic fact read back from the journal."""
+        match fact:
+            case Sent():
+                self.sent(fact)
+            case Acked():
+                self.acked(fact)
+            case Inherited():
+                self.inherited(fact)
+            case Requested():
+                self.requested(fact)
+
+    def loaded(self, node: int, count: int, octets: int) -> None:
+        """Rows of the table ``queue`` were found (or, with negative numbers, removed)."""
+        pending = self.nodes.setdefault(node, Pending())
+        pending.count += count
+        pending.octets += octets
+
+    # the spill
+
+    def rows(self) -> Iterator[tuple[int, int, int, int]]:
+        """What the table ``queue`` lacks, in its order: node, rank, msgid, size."""
+        for number in sorted(self.nodes):
+            for rank, recent in enumerate(self.nodes[number].recent):
+                for msgid in sorted(recent):
+                    yield number, rank, msgid, self.messages[msgid].size
+
+    def finished(self) -> list[tuple[int, int, int, bytes | None]]:
+        """Recent messages that every node has: msgid, sender, size, blob."""
+        return sorted((msgid, m.sender, m.size, m.blob) for msgid, m in self.messages.items() if m.waiting <= 0)
+
+    def request_rows(self) -> list[tuple[int, int, bytes, int, int, int]]:
+        return sorted(
+            (done.posted_ms // DAY_MS, node, key, done.msgid, done.posted_ms, done.link)
+            for (node, key), done in self.requests.items()
+        )
+
+    def spilled(self, removed: Iterable[tuple[int, int]]) -> None:
+        """The spill is on stable storage. ``removed``: sender and size of the messages that went with it."""
+        for pending in self.nodes.values():
+            pending.recent[0].clear()
+            pending.recent[1].clear()
+        for number in [number for number, pending in self.nodes.items() if pending.count <= 0]:
+            del self.nodes[number]
+        self.messages.clear()
+        self.requests.clear()
+        for sender, size in removed:
+            self.stored[sender] = max(0, self.stored.get(sender, 0) - size)
+        self.added.clear()
+        self.weight = 0

@@ -1,0 +1,137 @@
+"""The tables, and how a database of an older version becomes one of this.
+
+``entry`` is the truth; every other table is derived from it and from the octets in ``message`` and the blob files.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+VERSION = 1
+"""Kept in ``PRAGMA user_version``; sqlite-utils' own table says which migrations have run."""
+
+TABLES_1 = """
+-- The boxes of the site. This one is the row whose id is made from the key file beside the database.
+CREATE TABLE box (
+    number INTEGER PRIMARY KEY,       -- 0 to 15: the low bits of the ids it mints
+    id TEXT NOT NULL UNIQUE,
+    public_key BLOB NOT NULL          -- Ed25519, 32 octets
+) STRICT;
+
+-- Small facts about the tables: 'spilled' is the seq up to which traffic entries are in queue and request,
+-- 'floor' an id that was never exceeded when entries were cut, 'probe' what the watchdog wrote last.
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+
+-- The journal. place = seq * 16 + box number.
+CREATE TABLE entry (
+    place INTEGER PRIMARY KEY,
+    clock INTEGER NOT NULL,           -- the highest id minted when it was made
+    kind INTEGER NOT NULL,            -- 1 lasting facts, 2 traffic
+    prev BLOB NOT NULL,               -- digest of the box's entry before
+    signature BLOB NOT NULL,
+    body BLOB NOT NULL                -- MessagePack array of facts
+) STRICT;
+
+CREATE TABLE member (
+    number INTEGER PRIMARY KEY,
+    uid TEXT NOT NULL UNIQUE,
+    at_ms INTEGER NOT NULL,
+    issuer TEXT, subject TEXT, audience TEXT
+) STRICT;
+
+CREATE TABLE node (
+    number INTEGER PRIMARY KEY,
+    member INTEGER NOT NULL REFERENCES member (number),
+    label TEXT NOT NULL,
+    secret BLOB NOT NULL,             -- SHA-256 of the password's text
+    at_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE alias (
+    alias TEXT NOT NULL UNIQUE,
+    member INTEGER NOT NULL REFERENCES member (number)
+) STRICT;
+
+CREATE TABLE team (gid TEXT PRIMARY KEY) STRICT;
+
+CREATE TABLE standing (
+    gid TEXT NOT NULL REFERENCES team (gid),
+    member INTEGER NOT NULL REFERENCES member (number),
+    alias TEXT NOT NULL,
+    role TEXT NOT NULL CHECK (role IN ('invited', 'joined', 'barred')),
+    UNIQUE (gid, member)
+) STRICT;
+
+-- The octets of messages that some node has yet to acknowledge.
+CREATE TABLE message (
+    msgid INTEGER PRIMARY KEY,
+    rank INTEGER NOT NULL,
+    sender INTEGER NOT NULL,
+    size INTEGER NOT NULL,            -- octets of data
+    blob BLOB,                        -- SHA-256 of the data where they are a file
+    head BLOB NOT NULL,               -- the frame head as it goes over the wire
+    data BLOB                         -- NULL where they are a file
+) STRICT;
+CREATE INDEX message_blob ON message (blob) WHERE blob IS NOT NULL;
+
+-- What nodes have yet to acknowledge, as of 'spilled'.
+CREATE TABLE queue (
+    node INTEGER NOT NULL,
+    rank INTEGER NOT NULL,
+    msgid INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    PRIMARY KEY (node, rank, msgid)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX queue_message ON queue (msgid);
+
+-- Keys of the requests of the last day, as of 'spilled'. day = posted_ms / 86,400,000.
+CREATE TABLE request (
+    day INTEGER NOT NULL,
+    node INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    msgid INTEGER NOT NULL,
+    posted_ms INTEGER NOT NULL,
+    link INTEGER NOT NULL,
+    PRIMARY KEY (day, node, key)
+) WITHOUT ROWID, STRICT;
+
+-- Octets of each member's messages in the table message, as of 'spilled'.
+CREATE TABLE load (member INTEGER PRIMARY KEY, octets INTEGER NOT NULL) STRICT;
+"""
+
+
+class SchemaError(Exception):
+    """The database cannot be used by this version; the text says why."""
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Make or upgrade the tables. Raises ``SchemaError`` for a database of a newer version."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == VERSION:
+        return
+    if version > VERSION:
+        raise SchemaError(
+            f"the data was written by a newer version (schema {version}, this one knows {VERSION}): install that version again"
+        )
+    from sqlite_utils import Database, Migrations  # only when needed: it costs 4 MB of memory
+
+    migrations = Migrations("pocket")
+
+    @migrations()
+    def tables_1(db: Database) -> None:
+        for statement in _statements(TABLES_1):
+            db.execute(statement)
+
+    migrations.apply(Database(connection))
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.commit()
+
+
+def _statements(script: str) -> list[str]:
+    statements, current = [], ""
+    for line in script.splitlines():
+        current += line + "\n"
+        if sqlite3.complete_statement(current):
+            statements.append(current)
+            current = ""
+    return statements
