@@ -18,6 +18,8 @@ from appliance.config.kinds import Kind
 from appliance.config.settings import PROVIDERS_MAX, Auth, AuthUrl, Config, Provider
 
 FILE_OCTETS_MAX = 256 << 10
+OPTIONS = ("data", "listen", "name", "registration")
+"""Settings with a command line option of their own; `--set` is for the rest."""
 
 Path_ = tuple[str | int, ...]
 """Where an option is in the tree: ("auth", "provider", 0, "label")."""
@@ -65,14 +67,20 @@ class Source:
         return self.name
 
 
-def load(file: Path | None = None, overrides: Mapping[str, object] | None = None) -> Config:
+def load(
+    file: Path | None = None,
+    overrides: Mapping[str, object] | None = None,
+    data: Path | None = None,
+) -> Config:
     """The configuration of `file` (None: only defaults) with `overrides` on top.
 
-    `overrides` maps dotted names to values: {"name": "Home", "delivery.window_messages": 8}.
-    Raises ConfigError.
+    `overrides` maps dotted names to values: {"name": "Home", "delivery.window_messages": 8}. `data` is the
+    data folder if neither names one. Raises ConfigError.
     """
     source = read_file(file) if file is not None else Source({}, {}, {}, "")
     problems: list[Problem] = []
+    if data is not None:
+        source.tree.setdefault("data", data)
     for name, value in (overrides or {}).items():
         put(source, name, value, problems)
     config: Config | None = read_table(Config, source.tree, (), source, problems)
@@ -191,7 +199,7 @@ def paths(tree: object) -> Iterator[Path_]:
 def put(source: Source, name: str, value: object, problems: list[Problem]) -> None:
     """Put a value from the command line into the tree, over what the file said."""
     path = tuple(name.split("."))
-    where = f"--{name}" if len(path) == 1 else f"--set {name}"
+    where = f"--{name}" if name in OPTIONS else f"--set {name}"
     table = source.tree
     for key in path[:-1]:
         inner = table.setdefault(key, {})
@@ -267,12 +275,12 @@ def dotted(path: Path_) -> str:
 def unknown(key: str, path: Path_, known: list[str]) -> str:
     """What to say of an option that does not exist: the one that was meant, if it can be guessed."""
     name = dotted((*path, key))
-    near = difflib.get_close_matches(key, known, 1, 0.7)
-    if near:
-        return f"there is no {name}: did you mean {near[0]}?"
     homes = [f"[{other}]" if other else "the top" for other, keys in tables() if key in keys]
     if homes:
         return f"there is no {name}: {key} belongs under {' or '.join(homes)}"
+    near = difflib.get_close_matches(key, known, 1, 0.7)
+    if near:
+        return f"there is no {name}: did you mean {near[0]}?"
     return f"there is no {name}: {dotted(path) or 'the top'} takes {', '.join(known)}"
 
 

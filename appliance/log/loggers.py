@@ -162,6 +162,6 @@ def setup(
 def recent(lines: int = 100, level: str = "debug", after: int = 0) -> list[dict[str, Any]]:
     """The latest `lines` records of `level` and above with a number (`n`) over `after`, oldest first.
 
-    Each has n, time, level, logger, event and its fields. The ring holds RING_RECORDS of them.
+    Each has n (its number in this run), time, level, logger, event and its fields. RING_RECORDS are kept.
     """
     return _outlet.recent(lines, level, after)

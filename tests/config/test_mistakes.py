@@ -45,6 +45,8 @@ def told(tmp_path):
             "FILE:3: there is no delivery.window_mesages: did you mean window_messages?",
         ),
         ("[limit]\nlinks = 5", "FILE:1: there is no limit: did you mean limits?"),
+        ("links = 5", "FILE:1: there is no links: links belongs under [limits]"),
+        ("[tls]\nname = 'x'", "FILE:2: there is no tls.name: name belongs under the top"),
         (
             "[link]\nwindow_octets = 5",
             "FILE:2: there is no link.window_octets: window_octets belongs under [delivery]",

@@ -18,6 +18,7 @@ import trio.testing
 from appliance.control import ControlError, NoAnswer, NoBox, NotAllowed, Refused, call, client, control_path
 from appliance.control import server as server_module
 from appliance.control.server import CONNECTIONS_MAX, REQUEST_OCTETS_MAX, serve_control
+from tests.control import boxes
 
 
 async def echo(args):
@@ -47,37 +48,8 @@ async def gone(args):
 HANDLERS = {"echo": echo, "refuse": refuse, "crash": crash, "no.json": no_json, "gone": gone}
 
 
-@contextmanager
 def box(data_dir, handlers=HANDLERS):
-    """A control server in a thread of its own, until the block ends."""
-    ready, stopped = threading.Event(), threading.Event()
-    failed = []
-
-    async def main():
-        async with trio.open_nursery() as nursery:
-            await nursery.start(serve_control, control_path(data_dir), handlers)
-            ready.set()
-            await trio.to_thread.run_sync(stopped.wait)
-            nursery.cancel_scope.cancel()
-
-    def run():
-        try:
-            trio.run(main)
-        except BaseException as error:
-            failed.append(error)
-        finally:
-            ready.set()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    ready.wait()
-    try:
-        yield
-    finally:
-        stopped.set()
-        thread.join()
-    if failed:
-        raise failed[0]
+    return boxes.box(data_dir, handlers)
 
 
 def raw(data_dir, octets, half_close=True):

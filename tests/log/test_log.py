@@ -182,15 +182,16 @@ def test_the_ring_keeps_the_latest_records_only(logged):
     assert [record["number"] for record in kept] == list(range(5, RING_RECORDS + 5))
 
 
-def test_recent_gives_the_newest_oldest_first_by_level_and_number(logged):
+def test_recent_gives_the_newest_oldest_first(logged):
     logged("debug")
     for level in (log.debug, log.info, log.warning, log.error):
         level("e")
     numbers = lambda **asked: [record["n"] for record in recent(**asked)]  # noqa: E731
     assert numbers(lines=2) == [3, 4]
     assert numbers(level="warning") == [3, 4]
+    assert numbers(level="info", lines=2) == [3, 4]
     assert numbers(after=1, level="info") == [2, 3, 4]
-    assert numbers(after=4) == numbers(lines=0) == []
+    assert numbers(after=4) == numbers(lines=0) == numbers(lines=-1) == []
 
 
 def test_a_flood_of_one_event_is_cut_and_counted():

@@ -1,0 +1,64 @@
+"""What the words share: the data folder, the two kinds of output, and asking the box."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from appliance.control import ControlError, call
+
+INSTALLED_DATA = Path("/var/lib/pocket")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def default_data() -> Path:
+    """The data folder if neither --data nor $POCKET_DATA names one."""
+    here = Path("data")
+    return INSTALLED_DATA if not here.is_dir() and INSTALLED_DATA.is_dir() else here
+
+
+def data_option(command: F) -> F:
+    return click.option(
+        "--data",
+        type=click.Path(file_okay=False, path_type=Path),
+        envvar="POCKET_DATA",
+        default=default_data,
+        metavar="DIR",
+        help="The box's data folder. Not given: $POCKET_DATA, ./data or /var/lib/pocket.",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
+
+
+def asks_box(command: F) -> F:
+    """The options of a word that asks the running box."""
+    return data_option(json_option(command))
+
+
+def ask(data: Path, word: str, timeout_s: float = 10.0, **args: Any) -> Any:
+    """The box's answer; what goes wrong ends the command with exit code 1 and the reason."""
+    try:
+        return call(data, word, args, timeout_s)
+    except ControlError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def print_json(result: Any, indent: int | None = 2) -> None:
+    click.echo(json.dumps(result, indent=indent, ensure_ascii=False))
+
+
+def candidates(context: click.Context, word: str, timeout_s: float = 0.5) -> list[Any]:
+    """What the box lists, for completing a name on the command line; nothing if it cannot be asked."""
+    data = context.params.get("data") or default_data()
+    try:
+        found = call(Path(data), word, {}, timeout_s)
+    except ControlError:
+        return []
+    return found if isinstance(found, list) else []

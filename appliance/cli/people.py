@@ -1,0 +1,216 @@
+"""`pocket member`, `pocket device`, `pocket group`: who there is, and what waits for them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from appliance.cli.common import ask, asks_box, candidates, print_json
+from appliance.cli.tables import NONE, age, count, dig, facts, names, size, table
+
+
+def complete_member(context: click.Context, _: click.Parameter, start: str) -> list[CompletionItem]:
+    known = candidates(context, "member.list")
+    found = [name for member in known for name in [*(dig(member, "aliases") or []), dig(member, "uid")]]
+    return [CompletionItem(name) for name in found if isinstance(name, str) and name.startswith(start)]
+
+
+def complete_device(context: click.Context, _: click.Parameter, start: str) -> list[CompletionItem]:
+    known = candidates(context, "device.list")
+    found = [f"{dig(device, 'alias') or dig(device, 'member')}/{dig(device, 'label')}" for device in known]
+    return [CompletionItem(name) for name in found if name.startswith(start)]
+
+
+@click.group()
+def member() -> None:
+    """The site's members.
+
+    \b
+    Examples:
+      pocket member list
+      pocket member show "Ann Smith"
+    """
+
+
+@member.command("list")
+@asks_box
+def member_list(data: Path, as_json: bool) -> None:
+    """All members with their devices and what waits for them.
+
+    \b
+    Examples:
+      pocket member list
+      pocket member list --json | jq -r .[].uid
+    """
+    members = ask(data, "member.list")
+    if as_json:
+        print_json(members)
+    elif not members:
+        click.echo("no members yet: open registration with   pocket pair open")
+    else:
+        rows = (
+            (
+                names(dig(member, "aliases")),
+                dig(member, "uid"),
+                f"{count(dig(member, 'devices'))} ({count(dig(member, 'online'))} online)",
+                count(dig(member, "queued")),
+            )
+            for member in members
+        )
+        click.echo(table(("ALIASES", "UID", "DEVICES", "QUEUED"), rows, right=(3,)))
+
+
+@member.command("show")
+@click.argument("member", shell_complete=complete_member)
+@asks_box
+def member_show(member: str, data: Path, as_json: bool) -> None:
+    """One member, by uid or alias, with groups and devices.
+
+    \b
+    Example:
+      pocket member show "Ann Smith"
+    """
+    found = ask(data, "member.show", member=member)
+    if as_json:
+        print_json(found)
+        return
+    click.echo(
+        facts(
+            [
+                ("aliases", names(dig(found, "aliases"))),
+                ("uid", dig(found, "uid")),
+                ("groups", names(dig(found, "groups"))),
+                ("queued", f"{count(dig(found, 'queued'))} messages for all devices"),
+                ("stored", f"{size(dig(found, 'stored_octets'))} of messages sent and not yet delivered"),
+            ]
+        )
+    )
+    click.echo()
+    click.echo(device_table(dig(found, "device_list") or [], whose=False))
+
+
+@click.group()
+def device() -> None:
+    """The members' devices, each with its own queue.
+
+    \b
+    Examples:
+      pocket device list
+      pocket device drop "Ann Smith/old phone"
+    """
+
+
+@device.command("list")
+@click.argument("member", required=False, shell_complete=complete_member)
+@asks_box
+def device_list(member: str | None, data: Path, as_json: bool) -> None:
+    """Devices, and what waits for them.
+
+    All of them, or those of one MEMBER (a uid or an alias).
+
+    \b
+    Examples:
+      pocket device list
+      pocket device list "Ann Smith"
+    """
+    devices = ask(data, "device.list") if member is None else ask(data, "device.list", member=member)
+    if as_json:
+        print_json(devices)
+    elif not devices:
+        click.echo("no devices yet: open registration with   pocket pair open")
+    else:
+        click.echo(device_table(devices, whose=True))
+
+
+@device.command("drop")
+@click.argument("device", shell_complete=complete_device)
+@click.option("--yes", is_flag=True, help="Do not ask whether you are sure.")
+@asks_box
+def device_drop(device: str, yes: bool, data: Path, as_json: bool) -> None:
+    """Drop a lost device.
+
+    It can never log in again, and its queue is deleted.
+
+    DEVICE is its number in `pocket device list`, or MEMBER/LABEL.
+
+    \b
+    Examples:
+      pocket device drop 17
+      pocket device drop "Ann Smith/old phone"
+    """
+    if not yes and not as_json and at_terminal():
+        click.confirm(f"Drop {device} and delete what waits for it?", abort=True)
+    result = ask(data, "device.drop", device=device)
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(f"dropped {device}")
+
+
+def at_terminal() -> bool:
+    """Whether there is a person to ask."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+@click.group()
+def group() -> None:
+    """The site's groups.
+
+    \b
+    Example:
+      pocket group list
+    """
+
+
+@group.command("list")
+@asks_box
+def group_list(data: Path, as_json: bool) -> None:
+    """All groups with who is in, invited and barred.
+
+    \b
+    Examples:
+      pocket group list
+      pocket group list --json
+    """
+    groups = ask(data, "group.list")
+    if as_json:
+        print_json(groups)
+    elif not groups:
+        click.echo("no groups yet: a member's client makes one by inviting somebody to it")
+    else:
+        rows = (
+            (
+                dig(one, "gid"),
+                names(dig(one, "members")),
+                names(dig(one, "invited")),
+                names(dig(one, "barred")),
+            )
+            for one in groups
+        )
+        click.echo(table(("GROUP", "MEMBERS", "INVITED", "BARRED"), rows))
+
+
+def device_table(devices: list[Any], whose: bool) -> str:
+    """Devices for people; `whose`: with a column for the member."""
+    heads = ["DEVICE", *(["MEMBER"] if whose else []), "LABEL", "ONLINE", "QUEUED", "SIZE", "OLDEST"]
+    rows = []
+    for one in devices:
+        owner = dig(one, "alias") or dig(one, "member") or dig(one, "uid") or NONE
+        oldest_s = dig(one, "oldest_s")
+        rows.append(
+            [
+                str(dig(one, "device")),
+                *([owner] if whose else []),
+                dig(one, "label"),
+                "yes" if dig(one, "online") else "no",
+                count(dig(one, "queued")),
+                size(dig(one, "queued_octets")),
+                age(oldest_s) if dig(one, "queued") else NONE,
+            ]
+        )
+    last = len(heads)
+    return table(heads, rows, right=(0, last - 3, last - 2, last - 1))

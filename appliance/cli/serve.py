@@ -1,0 +1,134 @@
+"""`pocket serve`: run the box."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from appliance.cli.common import default_data
+from appliance.control import ControlError
+
+if TYPE_CHECKING:
+    from appliance.config import Config
+
+CONFIG_NAME = "pocket.toml"
+
+
+def parse_assignments(
+    _context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[tuple[str, object], ...]:
+    """Of each NAME=VALUE the name and the value, which is TOML or else a plain text."""
+    return tuple(parse_assignment(text) for text in given)
+
+
+def parse_assignment(text: str) -> tuple[str, object]:
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not name:
+        raise click.BadParameter(f"{text!r} is no NAME=VALUE, as in delivery.window_messages=16")
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name, value
+
+
+def config_options(command: Any) -> Any:
+    """The options that say which configuration is meant."""
+    for option in (
+        click.option(
+            "--set",
+            "assignments",
+            callback=parse_assignments,
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="Any option of the configuration file, as often as you like: --set limits.links=100.",
+        ),
+        click.option("--registration", metavar="open|pairing|closed", help="Who may register."),
+        click.option("--name", metavar="NAME", help="The site's name, as clients see it."),
+        click.option(
+            "--listen", metavar="HOST:PORT", help="Where clients connect; port 0 takes any free one."
+        ),
+        click.option(
+            "--config",
+            "config_file",
+            type=click.Path(path_type=Path),
+            envvar="POCKET_CONFIG",
+            metavar="FILE",
+            help=f"The configuration file. Not given: $POCKET_CONFIG, or {CONFIG_NAME} in the data folder.",
+        ),
+        click.option(
+            "--data",
+            type=click.Path(file_okay=False, path_type=Path),
+            envvar="POCKET_DATA",
+            metavar="DIR",
+            help="The data folder, made if missing. Not given: $POCKET_DATA, what the configuration file "
+            "says, ./data or /var/lib/pocket.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def find_config_file(config_file: Path | None, data: Path | None) -> Path | None:
+    """The configuration file that is meant; None if there is none."""
+    if config_file is not None:
+        return config_file
+    beside = (data or default_data()) / CONFIG_NAME
+    return beside if beside.exists() else None
+
+
+def load_config(
+    data: Path | None,
+    config_file: Path | None,
+    listen: str | None,
+    name: str | None,
+    registration: str | None,
+    assignments: tuple[tuple[str, object], ...],
+) -> Config:
+    """The configuration in force. Raises ConfigError."""
+    from appliance.config import load
+
+    given = {"data": data, "listen": listen, "name": name, "registration": registration}
+    overrides = dict(assignments) | {key: value for key, value in given.items() if value is not None}
+    return load(find_config_file(config_file, data), overrides, default_data())
+
+
+@click.command()
+@config_options
+def serve(**options: Any) -> None:
+    """Run the box until it is told to stop (Ctrl-C, SIGTERM).
+
+    It prints the address to type into a client and the fingerprint to compare, and then "ready". What is
+    given here wins over the configuration file.
+
+    \b
+    Examples:
+      pocket serve
+      pocket serve --data /srv/pocket --name Home --listen 0.0.0.0:4433
+      pocket serve --registration open --set limits.message_octets="100 MiB"
+      pocket serve --config /etc/pocket/pocket.toml
+    """
+    from appliance.config import ConfigError
+
+    try:
+        config = load_config(**options)
+    except ConfigError as error:
+        raise click.ClickException(f"the configuration cannot be used:\n{error}") from None
+    from appliance.app import run
+
+    reasons: list[str] = []
+    try:
+        run(config)
+    except* ControlError as group:
+        reasons = [str(error) for error in leaves(group)]
+    if reasons:
+        raise click.ClickException("\n".join(reasons))
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The errors inside a group, however deep."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+    return [error]

@@ -1,0 +1,121 @@
+"""`pocket status`: how the box is doing."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from appliance.cli.common import ask, asks_box, print_json
+from appliance.cli.tables import age, count, dig, facts, printable, size
+
+CLEAR = "\x1b[H\x1b[2J"
+FIGURE = re.compile(r"\{([\w.]+)\}")
+SIZES = {"queues.octets", "store.octets_written", "disk.free", "disk.total", "disk.reserve", "disk.data"}
+LINKS = "{links.open} open, {links.unauthenticated} not logged in, {links.refused} refused"
+MESSAGES = (
+    "{messages.accepted} accepted, {messages.delivered} delivered, {messages.refused} refused, "
+    "{messages.resent} sent again"
+)
+STORE = (
+    "{store.commits} commits ({store.commits_per_s}/s), {store.syncs} syncs ({store.syncs_per_s}/s), "
+    "{store.entries} journal entries, {store.octets_written} written"
+)
+DISK = "{disk.free} free of {disk.total}, {disk.reserve} kept in reserve, {disk.data} used by the box"
+
+
+@click.command()
+@asks_box
+@click.option("--watch", is_flag=True, help="Ask again and again, until Ctrl-C.")
+@click.option(
+    "--every",
+    "every_s",
+    type=click.FloatRange(0.1, 3600),
+    default=2.0,
+    metavar="SECONDS",
+    help="How often. [2]",
+)
+@click.option("--count", "times", type=click.IntRange(1), metavar="N", help="Watch N times, then stop.")
+def status(data: Path, as_json: bool, watch: bool, every_s: float, times: int | None) -> None:
+    """How the box is doing.
+
+    \b
+    Examples:
+      pocket status
+      pocket status --watch
+      pocket status --json | jq .queues.oldest_s
+    """
+    if not watch and times is None:
+        result = ask(data, "status")
+        print_json(result) if as_json else click.echo(describe(result))
+        return
+    turn = 0
+    while True:
+        turn += 1
+        show_once(data, as_json, keep_trying=turn > 1)
+        if turn == times:
+            return
+        time.sleep(every_s)
+
+
+def show_once(data: Path, as_json: bool, keep_trying: bool) -> None:
+    """One turn of watching. A box that restarts meanwhile is waited for."""
+    try:
+        result = ask(data, "status")
+    except click.ClickException as error:
+        if not keep_trying:
+            raise
+        click.echo(error.message, err=True)
+        return
+    if as_json:
+        print_json(result, indent=None)
+    else:
+        click.echo((CLEAR if sys.stdout.isatty() else "") + describe(result))
+
+
+def describe(status: Any) -> str:
+    """Status for people: what it does, why if something is wrong, then figures."""
+
+    def at(path: str) -> Any:
+        return dig(status, path)
+
+    def figures(text: str) -> str:
+        """`text` with each {path} replaced by the figure there: as a size if it is one."""
+        return FIGURE.sub(lambda found: (size if found[1] in SIZES else count)(at(found[1])), text)
+
+    reasons = at("reasons")
+    return "\n".join(
+        [
+            printable(f"{at('site')}: {at('state')} for {age(at('uptime_s'))}"),
+            *(f"  ! {printable(str(reason))}" for reason in (reasons if isinstance(reasons, list) else [])),
+            facts(
+                [
+                    ("address", at("address")),
+                    ("fingerprint", at("fingerprint")),
+                    ("registration", registration(at("registration"), at("pairing_open_s"))),
+                    ("members", figures("{members} with {nodes} devices, {groups} groups")),
+                    ("links", figures(LINKS)),
+                    ("queues", figures("{queues.messages} messages, {queues.octets}") + oldest(at("queues"))),
+                    ("messages", figures(MESSAGES)),
+                    ("store", figures(STORE)),
+                    ("disk", figures(DISK)),
+                    ("box", f"{at('box')}, version {at('version')}"),
+                ]
+            ),
+        ]
+    )
+
+
+def registration(mode: Any, open_s: Any) -> str:
+    if mode != "pairing":
+        return str(mode)
+    return f"pairing, open for another {age(open_s)}" if open_s else "pairing, closed now (pocket pair open)"
+
+
+def oldest(queues: Any) -> str:
+    oldest_s = dig(queues, "oldest_s")
+    return f", the oldest waiting for {age(oldest_s)}" if oldest_s else ""
