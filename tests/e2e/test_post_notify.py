@@ -36,7 +36,7 @@ def note(ack: Frame, sender: Client, **fields: object) -> tuple[str, dict[str, o
 
 
 @pytest.mark.parametrize("fornotself", [False, True])
-@pytest.mark.parametrize(("for_count", "notefor_count"), itertools.product((0, 1, 2), (0, 1, 2)))
+@pytest.mark.parametrize(("for_count", "notefor_count"), [*itertools.product((0, 1, 2), repeat=2)])
 def test_who_gets_what(people: People, for_count: int, notefor_count: int, fornotself: bool) -> None:
     if fornotself and not for_count:
         pytest.skip("refused: see test_fornotself_without_recipients_is_told")

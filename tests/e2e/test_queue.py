@@ -8,7 +8,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from tests.kit import Box, Client, Frame, People, before_curtain, fresh, nothing_more_for
+from tests.kit import Box, Client, Frame, People, before_curtain, fresh, nothing_more_for, settle
 
 RESEND_S = 1.0
 
@@ -35,6 +35,7 @@ def test_every_kind_of_message_is_queued(people: People) -> None:
     alice, bob, carol = people.members("alice", "bob", "carol")
     phone = people.node(bob, "phone")
     gid, also = people.group(alice, bob), fresh("also bob")
+    settle(bob, phone)
     phone.hang_up()
     alice.post(b"delivery", to=bob)
     alice.post_notify(b"note", b"message", to=bob)

@@ -25,7 +25,7 @@ from tests.kit import (
 
 STOPS = ["terminate", "kill9"]
 ACKS_DELAY_S = 0.5
-"""An ack by a node may wait for a commit to share (50 ms by default); what is lost of them in a kill comes again."""
+"""Acks by nodes may wait for a commit to share, 50 ms by default; those a kill loses are no promise."""
 
 
 @pytest.mark.parametrize("stop", STOPS)

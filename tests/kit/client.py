@@ -110,6 +110,7 @@ class Client(Mailbox):
     def log_out(self) -> None:
         """Quit, which the box confirms; all acks sent before it count."""
         self._send(wire.Quit())
+        self._quitting = True
         deadline = time.monotonic() + PATIENCE_S
         while not (self._inbox and self._inbox[-1].op == "quit"):
             self._pump(deadline - time.monotonic())

@@ -97,6 +97,14 @@ class Line:
         assert not difference, f"{difference}: {frame}"
         return frame
 
+    def answer(self, request_id: str, **fields: Any) -> Frame:
+        """The ack of this request, which other messages may precede."""
+        while (frame := self.frame()).op != "ack":
+            pass
+        difference = frame.differs("ack", {"id": request_id, **fields})
+        assert not difference, f"{difference}: {frame}"
+        return frame
+
     def expect_quit(self, reason: str) -> None:
         """The box says why, and closes."""
         self.expect("quit", error=reason)

@@ -74,6 +74,7 @@ class Mailbox:
         self._answers: dict[str, deque[Frame]] = defaultdict(deque)
         self._seen: set[str] = set()
         self._highest = ""
+        self._quitting = False
         self.curtains: set[bytes] = set()
 
     def __repr__(self) -> str:
@@ -220,7 +221,7 @@ class Mailbox:
             self.ack(frame)
             return
         self._inbox.append(frame)
-        if self.auto_ack and frame.op in QUEUED:
+        if self.auto_ack and frame.op in QUEUED and not self._quitting:
             self.ack(frame)
 
     def _check_order(self, frame: Frame) -> None:
