@@ -1,10 +1,10 @@
 """Reads a JSON header exactly as TMTP revision 1, section 1 has it, whoever wrote it and however.
 
-Keys are matched in any case, in nested objects too; unknown ones are ignored; null counts as absent; of a
-key that comes twice the last counts, but all of them must have the right type, as with the deployed server.
-Bad UTF-8 and lone surrogates are read as U+FFFD. What is no JSON is refused even where Python's reader
-would take it (NaN, Infinity). Case folding follows Unicode: U+017F is an "s", as it is to the deployed
-server.
+Keys are matched in any case, in nested objects too; unknown ones are ignored; of a key that comes twice the
+last counts, and a null that counts makes the key absent. But whatever a known key is given, also where it
+does not count, must be of the right type, as with the deployed server. Bad UTF-8 and lone surrogates are
+read as U+FFFD. What is no JSON is refused even where Python's reader would take it (NaN, Infinity). Case
+folding follows Unicode: U+017F is an "s", as it is to the deployed server.
 
 This is the careful way and takes tens of microseconds; `fast` is the quick way for the headers that come by
 the thousand.
@@ -72,10 +72,14 @@ def flag(value: Any) -> bool:
     return value
 
 
+def _without_nulls(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def plain(value: Any) -> Any:
     """Any JSON value as str, int, float, bool, list and dict; keys folded, no nulls in objects."""
     if type(value) is _Object:
-        return {text(key).casefold(): plain(entry) for key, entry in value if entry is not None}
+        return _without_nulls({text(key).casefold(): plain(entry) for key, entry in value})
     if type(value) is list:
         return [plain(entry) for entry in value]
     return text(value) if type(value) is str else value
@@ -109,9 +113,9 @@ def _fields(value: Any, kinds: Mapping[str, Callable[[Any], Any]]) -> dict[str, 
     for key, entry in value:
         name = key.casefold()
         kind = kinds.get(name)
-        if kind is not None and entry is not None:
-            found[name] = kind(entry)
-    return found
+        if kind is not None:
+            found[name] = None if entry is None else kind(entry)
+    return _without_nulls(found)
 
 
 def read_header(octets: bytes, kinds: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
