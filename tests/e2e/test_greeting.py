@@ -14,7 +14,7 @@ PAD = "x" * 65535
 def test_tmtprev_is_answered_with_the_name_of_the_site(raw: Raw) -> None:
     raw.say('{"op":0,"id":"1"}')
     assert raw.expect("tmtprev", id="1", name=SITE).head == (
-        '0049{"id":"1","name":"Müller \\u0026 \\u003cSöhne\\u003e","op":"tmtprev"}'.encode()
+        '0044{"id":"1","name":"Müller \\u0026 \\u003cSöhne\\u003e","op":"tmtprev"}'.encode()
     )
 
 

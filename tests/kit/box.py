@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from .client import Client
+    from .line import Line
 
 READY_S = 60.0
 STOP_S = 20.0
@@ -42,6 +43,8 @@ class Box:
         self.data = self.folder / "data"
         self.address: tuple[str, int] = ("", 0)
         self.fingerprint = ""
+        self.lines: set[Line] = set()
+        """All connections that were made to it: what a failed test leaves open, `close` closes."""
         self._arguments = ["--data", str(self.data), "--listen", "127.0.0.1:0", "--name", name]
         self._arguments += ["--registration", registration]
         if config:
@@ -159,8 +162,8 @@ class Box:
     def close(self) -> None:
         """End the process, orderly if it will, and remove its folder."""
         try:
-            if self._prompter:
-                self._prompter.close()
+            for line in self.lines:
+                line.close()
             if self.running:
                 self.terminate()
         finally:

@@ -57,15 +57,12 @@ class Line:
         self.socket = socket.create_connection(box.address, PATIENCE_S, source_address=bound)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._splitter = Splitter()
+        box.lines.add(self)
         if tls:
-            try:
-                self.socket = TLS.wrap_socket(self.socket)
-                certificate = self.socket.getpeercert(binary_form=True)
-                assert certificate is not None
-                assert hashlib.sha256(certificate).hexdigest() == box.fingerprint, "another certificate"
-            except BaseException:
-                self.socket.close()
-                raise
+            self.socket = TLS.wrap_socket(self.socket)
+            certificate = self.socket.getpeercert(binary_form=True)
+            assert certificate is not None
+            assert hashlib.sha256(certificate).hexdigest() == box.fingerprint, "another certificate"
 
     def __enter__(self) -> Self:
         return self
