@@ -64,6 +64,6 @@ $(STAMP):
 	fi; \
 	echo "making $(VENV) with $$("$$python" --version) (a minute or so, once)" >&2; \
 	rm -rf $(VENV) && "$$python" -m venv $(VENV) && \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' </dev/null || \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev]' </dev/null || \
 	    { echo "That did not work. pip needs to reach PyPI once; then run make again." >&2; rm -rf $(VENV); exit 1; }
 	@touch $@
