@@ -13,6 +13,7 @@ from pathlib import Path
 
 from appliance.site import TRAFFIC, Message, decode_facts, facts
 from appliance.site.facts import LastingFact, TrafficFact
+from appliance.store import keys
 from appliance.store.errors import DiskFull, StoreBroken
 from appliance.store.journal import Entry
 from appliance.store.queues import DAY_MS, Done, Queues
@@ -21,7 +22,7 @@ from appliance.store.schema import prepare
 PLACES = 16
 """place = seq * PLACES + box number."""
 
-CHECKPOINT_OCTETS = 8 << 20
+CHECKPOINT_OCTETS = 16 << 20
 CACHE_KIB = 4096
 PAGE = 4096
 
@@ -63,6 +64,7 @@ class Database:
             self.connection = sqlite3.connect(path, check_same_thread=False, cached_statements=64)
             for pragma in (
                 "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "wal_autocheckpoint=0",
+                "secure_delete=OFF",  # on in Debian: it would write every page that becomes free
                 f"cache_size=-{CACHE_KIB}", "temp_store=MEMORY",
             ):
                 self.connection.execute("PRAGMA " + pragma)
@@ -120,20 +122,23 @@ class Database:
                 found.add(node)
         return found
 
-    def sweep(self, queues: Queues) -> Spilled:
+    def sweep(self) -> Spilled:
         """Remove what a crash left behind: messages that nobody waits for."""
-        waiting = {msgid for msgid, message in queues.messages.items() if message.waiting > 0}
         rows = self.connection.execute(
             "SELECT msgid FROM message WHERE NOT EXISTS (SELECT 1 FROM queue WHERE queue.msgid = message.msgid)"
         )
-        orphans = [msgid for (msgid,) in rows if msgid not in waiting and msgid not in queues.messages]
+        orphans = [msgid for (msgid,) in rows]
         with self.connection:
             spilled = self._remove(orphans, Spilled())
             self._note_loads({}, spilled)
         return spilled
 
     def blobs(self) -> set[bytes]:
-        return {bytes(b) for (b,) in self.connection.execute("SELECT DISTINCT blob FROM message WHERE blob IS NOT NULL")}
+        return {
+            bytes(blob)
+            for table in ("message", "fresh")
+            for (blob,) in self.connection.execute(f"SELECT blob FROM {table} WHERE blob IS NOT NULL")
+        }
 
     # the commit
 
@@ -150,7 +155,7 @@ class Database:
             for fact in write.lasting:
                 self._apply(fact, written)
             self.connection.executemany(
-                "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO fresh VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(m.msgid, m.rank, m.sender, m.size, m.blob, m.head, m.data) for m in write.messages],
             )
             for node, msgid in write.acks:
@@ -186,7 +191,7 @@ class Database:
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany("INSERT OR IGNORE INTO queue VALUES (?, ?, ?, ?)", queues.rows())
-            connection.executemany("INSERT OR REPLACE INTO request VALUES (?, ?, ?, ?, ?, ?)", queues.request_rows())
+            connection.executemany("INSERT INTO request VALUES (?, ?, ?, ?, ?)", keys.pack(queues.requests.items(), seq))
             connection.execute("DELETE FROM request WHERE day < ?", (today - 1,))
             spilled = self._remove_finished(queues)
             self._remove(sorted(self._touched), spilled)
@@ -200,7 +205,7 @@ class Database:
             raise _translated(error) from error
         self.syncs += 1
         self._touched.clear()
-        self._wal_octets += 100 * (len(queues.requests) + len(queues.messages)) + 8 * PAGE
+        self._wal_octets += 64 * len(queues.requests) + 1400 * len(queues.waiting()) + 32 * PAGE
         return spilled
 
     def probe(self, stamp: int) -> None:
@@ -231,15 +236,13 @@ class Database:
 
     # reading while serving
 
-    def find_requests(self, today: int, keys: Sequence[tuple[int, bytes]]) -> dict[tuple[int, bytes], Done]:
+    def find_requests(self, today: int, wanted: Sequence[tuple[int, bytes]]) -> dict[tuple[int, bytes], Done]:
+        """Those of the requests, by (node, key), that were carried out and are in the table."""
         found = {}
-        for node, key in keys:
-            row = self.connection.execute(
-                "SELECT msgid, posted_ms, link FROM request WHERE day IN (?, ?) AND node = ? AND key = ? ORDER BY day DESC LIMIT 1",
-                (today, today - 1, node, key),
-            ).fetchone()
-            if row:
-                found[node, key] = Done(*row)
+        for node, key in wanted:
+            done = keys.find(self.connection, today, node, key)
+            if done is not None:
+                found[node, key] = done
         return found
 
     def queued(self, node: int, exclude: set[int], limit: int) -> list[tuple[int, int]]:
@@ -254,7 +257,9 @@ class Database:
         found: list[Message] = []
         for msgid in msgids:
             row = self.connection.execute(
-                "SELECT msgid, rank, head, size, data, blob, sender FROM message WHERE msgid = ?", (msgid,)
+                "SELECT msgid, rank, head, size, data, blob, sender FROM fresh WHERE msgid = ?1 UNION ALL"
+                " SELECT msgid, rank, head, size, data, blob, sender FROM message WHERE msgid = ?1",
+                (msgid,),
             ).fetchone()
             if row:
                 found.append(Message(*row, ()))
@@ -305,8 +310,12 @@ class Database:
                 )
 
     def _remove_finished(self, queues: Queues) -> Spilled:
+        """Keep of the fresh messages those that somebody waits for."""
+        self.connection.executemany(
+            "INSERT INTO message SELECT * FROM fresh WHERE msgid = ?", [(msgid,) for msgid in queues.waiting()]
+        )
+        self.connection.execute("DELETE FROM fresh")
         finished = queues.finished()
-        self.connection.executemany("DELETE FROM message WHERE msgid = ?", [(msgid,) for msgid, *_ in finished])
         spilled = Spilled([(sender, size) for _, sender, size, _ in finished])
         for *_, blob in finished:
             self._note_blob(blob, spilled)

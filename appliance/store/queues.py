@@ -187,11 +187,9 @@ class Queues:
         """Recent messages that every node has: msgid, sender, size, blob."""
         return sorted((msgid, m.sender, m.size, m.blob) for msgid, m in self.messages.items() if m.waiting <= 0)
 
-    def request_rows(self) -> list[tuple[int, int, bytes, int, int, int]]:
-        return sorted(
-            (done.posted_ms // DAY_MS, node, key, done.msgid, done.posted_ms, done.link)
-            for (node, key), done in self.requests.items()
-        )
+    def waiting(self) -> list[int]:
+        """Recent messages that some node has yet to acknowledge."""
+        return sorted(msgid for msgid, message in self.messages.items() if message.waiting > 0)
 
     def spilled(self, removed: Iterable[tuple[int, int]]) -> None:
         """The spill is on stable storage. ``removed``: sender and size of the messages that went with it."""

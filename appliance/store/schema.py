@@ -62,8 +62,9 @@ CREATE TABLE standing (
     UNIQUE (gid, member)
 ) STRICT;
 
--- The octets of messages that some node has yet to acknowledge.
-CREATE TABLE message (
+-- The octets of messages since 'spilled'. Emptied as a whole by each spill, which costs next to nothing, where deleting
+-- rows would write their pages to the card once more.
+CREATE TABLE fresh (
     msgid INTEGER PRIMARY KEY,
     rank INTEGER NOT NULL,
     sender INTEGER NOT NULL,
@@ -71,6 +72,17 @@ CREATE TABLE message (
     blob BLOB,                        -- SHA-256 of the data where they are a file
     head BLOB NOT NULL,               -- the frame head as it goes over the wire
     data BLOB                         -- NULL where they are a file
+) STRICT;
+
+-- Those of them that some node had yet to acknowledge at the spill.
+CREATE TABLE message (
+    msgid INTEGER PRIMARY KEY,
+    rank INTEGER NOT NULL,
+    sender INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    blob BLOB,
+    head BLOB NOT NULL,
+    data BLOB
 ) STRICT;
 CREATE INDEX message_blob ON message (blob) WHERE blob IS NOT NULL;
 
@@ -84,15 +96,14 @@ CREATE TABLE queue (
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX queue_message ON queue (msgid);
 
--- Keys of the requests of the last day, as of 'spilled'. day = posted_ms / 86,400,000.
+-- Keys of the requests of the last day, as of 'spilled': one row a node and spill. day = posted_ms / 86,400,000.
 CREATE TABLE request (
     day INTEGER NOT NULL,
     node INTEGER NOT NULL,
-    key BLOB NOT NULL,
-    msgid INTEGER NOT NULL,
-    posted_ms INTEGER NOT NULL,
-    link INTEGER NOT NULL,
-    PRIMARY KEY (day, node, key)
+    seq INTEGER NOT NULL,             -- 'spilled' when it was written
+    keys BLOB NOT NULL,               -- 16 octets each
+    answers BLOB NOT NULL,            -- 24 octets each: msgid, posted_ms, link, big-endian
+    PRIMARY KEY (day, node, seq)
 ) WITHOUT ROWID, STRICT;
 
 -- Octets of each member's messages in the table message, as of 'spilled'.

@@ -160,7 +160,7 @@ class Store:
         self._spilled_seq = database.meta("spilled")
         self._read_site()
         database.load_queues(self.queues)
-        spilled = database.sweep(self.queues)
+        spilled = database.sweep()
         for sender, size in spilled.removed:
             self.queues.stored[sender] = max(0, self.queues.stored.get(sender, 0) - size)
         self.blobs.prepare(database.blobs())

@@ -142,7 +142,11 @@ def _check_queues(
 
 
 def _check_message(connection: sqlite3.Connection, folder: Path, msgid: int, fact: facts.Sent | None) -> Iterator[str]:
-    row = connection.execute("SELECT head, data, blob, size FROM message WHERE msgid = ?", (msgid,)).fetchone()
+    row = connection.execute(
+        "SELECT head, data, blob, size FROM fresh WHERE msgid = ?1"
+        " UNION ALL SELECT head, data, blob, size FROM message WHERE msgid = ?1",
+        (msgid,),
+    ).fetchone()
     if row is None or fact is None:
         yield f"message {msgid:016x}: its {'octets' if row is None else 'entry'} cannot be found"
         return
