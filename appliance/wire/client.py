@@ -206,7 +206,7 @@ def _read_fast(head: bytes) -> AckReply | Message | None:
     """
     try:
         found = _decode_fast(head[4:])
-    except (MsgspecError, UnicodeDecodeError):
+    except (MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     if isinstance(found, _FastAck):
         msgid = parse_id(found.msgid)

@@ -41,7 +41,7 @@ def read(json: bytes) -> FastRequest | None:
         json = _KEY.sub(_lower, json)
     try:
         request = _decode(json)
-    except (MsgspecError, UnicodeDecodeError):
+    except (MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     if isinstance(request, Ack | Pulse):
         return request
