@@ -3,8 +3,9 @@
     main nursery ---- store owner, control socket, watchdog, rates     (live until the store is closed)
       links nursery - accept tasks, one task a link                    (end first, at a stop)
 
-A stop goes through the same tree from the leaves: no new links, links say their last acks, the store commits what it has, brings its
-queues to the tables and closes. A store that breaks ends everything at once; the next start recovers from what is on the disk.
+A stop goes through the same tree from the leaves: no new links, links say their last acks, the store
+commits what it has, brings its queues to the tables and closes. A store that breaks ends everything at
+once; the next start recovers from what is on the disk.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ GC_THRESHOLD = 50_000
 
 
 def run(config: Config) -> None:
-    """Run the box until SIGTERM or SIGINT. Raises ``ControlError`` with what to do if it cannot start or go on."""
+    """Run the box until SIGTERM or SIGINT. Raises ``ControlError`` with what to do if it cannot start or go
+    on.
+    """
     logs.setup(config.log.level, config.log.format)
     _raise_limits()
     try:
@@ -116,7 +119,11 @@ async def _own(store: Store, done: trio.Event) -> None:
 
 
 async def _accept(
-    service: Service, sockets: list[socket.socket], context: object, links: trio.Nursery, scope: trio.CancelScope
+    service: Service,
+    sockets: list[socket.socket],
+    context: object,
+    links: trio.Nursery,
+    scope: trio.CancelScope,
 ) -> None:
     with scope:
         try:
@@ -153,7 +160,9 @@ async def _watch_disk(store: Store, health: Health) -> None:
 
 
 async def _feed_watchdog(store: Store) -> None:
-    """Tell systemd that the box works, each time that the store has proven it by writing, syncing and reading."""
+    """Tell systemd that the box works, each time that the store has proven it by writing, syncing and
+    reading.
+    """
     interval_s = watchdog_interval_s()
     if interval_s is None:
         return
@@ -176,7 +185,12 @@ def _announce(service: Service, address: str, print_of_cert: str) -> None:
         "closed": "registration is closed by the configuration",
     }[service.registration.mode]
     print(f"site {service.name}", f"address {address}", f"fingerprint {print_of_cert}", sep="\n")
-    print(f"next: type the address into a TMTP client and compare the fingerprint; {hint}", "ready", sep="\n", flush=True)
+    print(
+        f"next: type the address into a TMTP client and compare the fingerprint; {hint}",
+        "ready",
+        sep="\n",
+        flush=True,
+    )
     log.info("serving", site=service.name, address=address, box=service.store.key.box)
     sd_notify(f"READY=1\nSTATUS=serving {service.name} at {address}")
 
@@ -222,8 +236,11 @@ def _link_settings(config: Config) -> LinkSettings:
         message_octets=limits.message_octets,
         courier=CourierSettings(delivery.window_messages, delivery.window_octets, delivery.resend_after_s),
         gate=GateSettings(
-            limits.links, limits.links_per_address, limits.unauthenticated_links,
-            limits.failed_logins_free, limits.failed_login_delay_max_s,
+            limits.links,
+            limits.links_per_address,
+            limits.unauthenticated_links,
+            limits.failed_logins_free,
+            limits.failed_login_delay_max_s,
         ),
     )
 
@@ -231,8 +248,13 @@ def _link_settings(config: Config) -> LinkSettings:
 def _verifier(config: Config) -> Verifier:
     providers = [
         Provider(
-            label=p.label, login=(p.login.url, p.login.params), token=(p.token.url, p.token.params),
-            issuer=p.issuer or None, audience=p.audience or None, key_set_url=p.key_set_url or None, optional=p.optional,
+            label=p.label,
+            login=(p.login.url, p.login.params),
+            token=(p.token.url, p.token.params),
+            issuer=p.issuer or None,
+            audience=p.audience or None,
+            key_set_url=p.key_set_url or None,
+            optional=p.optional,
         )
         for p in config.auth.provider
     ]
@@ -275,7 +297,9 @@ def _only_one(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ControlError(f"a box is running on {folder} already: stop it first, or use another --data") from None
+            raise ControlError(
+                f"a box is running on {folder} already: stop it first, or use another --data"
+            ) from None
         yield
     finally:
         os.close(fd)

@@ -1,4 +1,6 @@
-"""How the box is, for whoever shows it: status, metrics, panel. A leaf: anybody may read it or tell it something."""
+"""How the box is, for whoever shows it: status, metrics, panel. A leaf: anybody may read it or tell it
+something.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ State = Literal["starting", "serving", "warning", "error", "stopping"]
 
 
 class Health:
-    """``serving`` unless somebody said otherwise. Reasons are kept by topic, so that each can be taken back."""
+    """``serving`` unless somebody said otherwise. Reasons are kept by topic, so that each can be taken
+    back.
+    """
 
     def __init__(self) -> None:
         self.started = time.time()

@@ -25,9 +25,13 @@ PAIRING_MINUTES_MAX = 60.0
 
 
 class Words:
-    """``handlers`` maps each word to its method. ``address`` and ``fingerprint`` are what a person types and compares."""
+    """``handlers`` maps each word to its method. ``address`` and ``fingerprint`` are what a person types
+    and compares.
+    """
 
-    def __init__(self, service: Service, health: Health, folder: Path, address: str, fingerprint: str) -> None:
+    def __init__(
+        self, service: Service, health: Health, folder: Path, address: str, fingerprint: str
+    ) -> None:
         self._service = service
         self._store: Store = service.store
         self._health = health
@@ -119,7 +123,11 @@ class Words:
         member = self._find_member(args)
         return {
             **self._member(member),
-            "groups": sorted(g for g in member.groups if self._store.site.groups[g].standing[member.number].role == "joined"),
+            "groups": sorted(
+                g
+                for g in member.groups
+                if self._store.site.groups[g].standing[member.number].role == "joined"
+            ),
             "device_list": [await self._device(self._store.site.nodes[n]) for n in member.nodes],
             "stored_octets": self._store.queues.stored_octets(member.number),
         }
@@ -144,18 +152,29 @@ class Words:
             by_role: dict[str, list[dict[str, str]]] = {"joined": [], "invited": [], "barred": []}
             for number, place in group.standing.items():
                 by_role[place.role].append({"uid": site.members[number].uid, "alias": place.alias})
-            groups.append({
-                "gid": group.gid, "members": by_role["joined"], "invited": by_role["invited"], "barred": by_role["barred"],
-            })
+            groups.append(
+                {
+                    "gid": group.gid,
+                    "members": by_role["joined"],
+                    "invited": by_role["invited"],
+                    "barred": by_role["barred"],
+                }
+            )
         return groups
 
     async def pair_open(self, args: Args) -> Any:
         minutes = args.get("minutes", 2)
-        if isinstance(minutes, bool) or not isinstance(minutes, (int, float)) or not 0 < minutes <= PAIRING_MINUTES_MAX:
+        if (
+            isinstance(minutes, bool)
+            or not isinstance(minutes, (int, float))
+            or not 0 < minutes <= PAIRING_MINUTES_MAX
+        ):
             raise ControlError(f"minutes must be above 0 and at most {PAIRING_MINUTES_MAX:.0f}")
         registration = self._service.registration
         if registration.mode == "closed":
-            raise ControlError("registration is closed by the configuration: set registration = \"pairing\" and start again")
+            raise ControlError(
+                'registration is closed by the configuration: set registration = "pairing" and start again'
+            )
         registration.open_for(minutes * 60)
         return self._pairing()
 
@@ -164,15 +183,21 @@ class Words:
         return self._pairing()
 
     async def log(self, args: Args) -> Any:
-        return logs.recent(int(args.get("lines", 100)), str(args.get("level", "debug")), int(args.get("after", 0)))
+        return logs.recent(
+            int(args.get("lines", 100)), str(args.get("level", "debug")), int(args.get("after", 0))
+        )
 
     async def journal_verify(self, args: Args) -> Any:
         return await trio.to_thread.run_sync(verify, self._folder, abandon_on_cancel=True)
 
     def _pairing(self) -> Any:
         registration = self._service.registration
-        return {"registration": registration.mode, "pairing_open_s": round(registration.open_s, 1), "address": self._address,
-                "fingerprint": self._fingerprint}
+        return {
+            "registration": registration.mode,
+            "pairing_open_s": round(registration.open_s, 1),
+            "address": self._address,
+            "fingerprint": self._fingerprint,
+        }
 
     def _member(self, member: Member) -> dict[str, Any]:
         nodes = self._store.queues.nodes
@@ -203,7 +228,9 @@ class Words:
         site = self._store.site
         member = site.uids.get(name) or site.aliases.get(name)
         if member is None:
-            raise ControlError(f"there is no member {name!r}: give a uid or an alias, as shown by pocket member list")
+            raise ControlError(
+                f"there is no member {name!r}: give a uid or an alias, as shown by pocket member list"
+            )
         return member
 
     def _find_device(self, args: Args) -> Node:
@@ -213,9 +240,13 @@ class Words:
             return site.nodes[int(name)]
         owner, slash, label = name.partition("/")
         member = site.uids.get(owner) or site.aliases.get(owner)
-        found = [site.nodes[n] for n in member.nodes if site.nodes[n].label == label] if member and slash else []
+        found = (
+            [site.nodes[n] for n in member.nodes if site.nodes[n].label == label] if member and slash else []
+        )
         if not found:
-            raise ControlError(f"there is no device {name!r}: give its number or MEMBER/LABEL, as shown by pocket device list")
+            raise ControlError(
+                f"there is no device {name!r}: give its number or MEMBER/LABEL, as shown by pocket device list"
+            )
         if len(found) > 1:
             numbers = ", ".join(str(n.number) for n in found)
             raise ControlError(f"{len(found)} devices are called {name!r}: give one of the numbers {numbers}")

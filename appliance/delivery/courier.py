@@ -1,11 +1,13 @@
 """One node's messages on their way to its link.
 
-A courier holds ids only; the truth is the queue in the store. ``push`` is a hint that something new is there. Where
-hints have been dropped (``_behind``) the next ids are read from the store. A message stays *in flight* from when it is taken
-until the node acknowledges it; after ``resend_after_s`` without, it is taken again, in order.
+A courier holds ids only; the truth is the queue in the store. ``push`` is a hint that something new is
+there. Where hints have been dropped (``_behind``) the next ids are read from the store. A message stays *in
+flight* from when it is taken until the node acknowledges it; after ``resend_after_s`` without, it is taken
+again, in order.
 
-Bounds per courier: ``window_messages`` in flight, ``HINTS_MAX`` hints: some 100 KiB. Octets in flight are counted so that a message larger
-than a quarter of the window takes a quarter of it: else one large message, sent and not yet acknowledged, would keep the others back.
+Bounds per courier: ``window_messages`` in flight, ``HINTS_MAX`` hints: some 100 KiB. Octets in flight are
+counted so that a message larger than a quarter of the window takes a quarter of it: else one large message,
+sent and not yet acknowledged, would keep the others back.
 """
 
 from __future__ import annotations
@@ -87,7 +89,8 @@ class Courier:
     async def take(self) -> list[Message]:
         """The messages to send next, by rank and rising id; empty if there are none, or the window is full.
 
-        Cancelled or failed, some may be in flight without having been sent: the link is then at its end anyway.
+        Cancelled or failed, some may be in flight without having been sent: the link is then at its end
+        anyway.
         """
         again = self._expired()
         if again:
@@ -131,11 +134,18 @@ class Courier:
         return float("inf")
 
     def _open(self) -> bool:
-        return len(self._flights) < self._settings.window_messages and self._charged < self._settings.window_octets
+        return (
+            len(self._flights) < self._settings.window_messages
+            and self._charged < self._settings.window_octets
+        )
 
     def _expired(self) -> list[int]:
         now = trio.current_time()
-        return [msgid for msgid, flight in self._flights.items() if flight.expires <= now] if self.next_expiry <= now else []
+        return (
+            [msgid for msgid, flight in self._flights.items() if flight.expires <= now]
+            if self.next_expiry <= now
+            else []
+        )
 
     def _room(self) -> int:
         return self._settings.window_messages - len(self._flights)

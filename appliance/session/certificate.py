@@ -25,7 +25,9 @@ def ensure_certificate(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 def server_context(cert: Path, key: Path) -> ssl.SSLContext:
-    """A TLS context for the listener: TLS 1.2 and later. Raises ``ValueError`` naming the file that is wrong."""
+    """A TLS context for the listener: TLS 1.2 and later. Raises ``ValueError`` naming the file that is
+    wrong.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
@@ -42,7 +44,10 @@ def fingerprint(cert: Path) -> str:
     """``SHA256:`` and 64 hex digits, of the certificate's DER form."""
     pem = cert.read_text()
     first = pem[pem.index("-----BEGIN CERTIFICATE-----") :].split("-----END CERTIFICATE-----")[0]
-    return "SHA256:" + hashlib.sha256(ssl.PEM_cert_to_DER_cert(first + "-----END CERTIFICATE-----\n")).hexdigest()
+    return (
+        "SHA256:"
+        + hashlib.sha256(ssl.PEM_cert_to_DER_cert(first + "-----END CERTIFICATE-----\n")).hexdigest()
+    )
 
 
 def _make(name: str) -> tuple[bytes, bytes]:
@@ -62,7 +67,10 @@ def _make(name: str) -> tuple[bytes, bytes]:
         .not_valid_before(start)
         .not_valid_after(start + datetime.timedelta(days=VALID_DAYS))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("pocket.local"), x509.DNSName("localhost")]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName("pocket.local"), x509.DNSName("localhost")]),
+            critical=False,
+        )
     )
     cert = builder.sign(key, hashes.SHA256())
     return (

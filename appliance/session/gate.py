@@ -34,10 +34,11 @@ class Failures:
 
 
 class Gate:
-    """Counts links; slows down an address after failed logins, but locks nobody out: a household shares one address.
+    """Counts links; slows down an address after failed logins, but locks nobody out: a household shares one
+    address.
 
-    When there are too many links that have not logged in, the oldest of them goes: whoever is honest logs in at once.
-    Bound: ``ADDRESSES_MAX`` addresses with failures are remembered, for ``FORGET_S``.
+    When there are too many links that have not logged in, the oldest of them goes: whoever is honest logs
+    in at once. Bound: ``ADDRESSES_MAX`` addresses with failures are remembered, for ``FORGET_S``.
     """
 
     def __init__(self, settings: GateSettings) -> None:

@@ -1,13 +1,15 @@
 """One client's link, from the handshake to the end (TMTP revision 1, sections 1 and 2).
 
-Two tasks. The *reader*, in ``run``, takes octets to requests and gives those to the store; the store calls back after the commit. The
-*sender* alone writes to the stream: first what is in the outbox (acks, notices), then what the courier has. They share the outbox
-and a bell; nobody else waits for either.
+Two tasks. The *reader*, in ``run``, takes octets to requests and gives those to the store; the store calls
+back after the commit. The *sender* alone writes to the stream: first what is in the outbox (acks, notices),
+then what the courier has. They share the outbox and a bell; nobody else waits for either.
 
-Everything that can go wrong on a link ends in ``run``, which logs it and closes: a link never harms another.
+Everything that can go wrong on a link ends in ``run``, which logs it and closes: a link never harms
+another.
 
-Bounds. In: one frame head and 64 KiB of data (wire), ``requests_in_flight`` requests in the store. Out: as many acks, ``NOTICES_MAX``
-notices, and one piece of at most some 512 KiB on its way into the socket. The reader stops when the client does not take its acks.
+Bounds. In: one frame head and 64 KiB of data (wire), ``requests_in_flight`` requests in the store. Out: as
+many acks, ``NOTICES_MAX`` notices, and one piece of at most some 512 KiB on its way into the socket. The
+reader stops when the client does not take its acks.
 """
 
 from __future__ import annotations

@@ -40,12 +40,16 @@ class Fresh:
 
 
 def secret_of(password: str) -> bytes:
-    """What is stored of a node's password: it has 200 bits, so one fast hash is enough (TMTP revision 1, section 1)."""
+    """What is stored of a node's password: it has 200 bits, so one fast hash is enough (TMTP revision 1,
+    section 1).
+    """
     return hashlib.sha256(password.encode()).digest()
 
 
 class Requests:
-    """The requests of one logged-in link. The reader calls ``take`` for each, in order; acks come in that order."""
+    """The requests of one logged-in link. The reader calls ``take`` for each, in order; acks come in that
+    order.
+    """
 
     def __init__(self, link: Link, node: Node) -> None:
         store = link.service.store
@@ -65,7 +69,8 @@ class Requests:
     async def take(self, request: wire.Request) -> None:
         """Give a request to the store; its ack follows by itself. Returns when the next one may be read.
 
-        Raises ``RemoteProtocolError`` for an id that no ack could carry, ``LinkLost`` if the client leaves in the middle of the data.
+        Raises ``RemoteProtocolError`` for an id that no ack could carry, ``LinkLost`` if the client leaves
+        in the middle of the data.
         """
         if len(request.id) > ID_CHARS_MAX:
             raise wire.RemoteProtocolError(reasons.INVALID_HEADER)
@@ -137,7 +142,9 @@ class Requests:
         self._in_flight += 1
         await self._store.submit(job)
 
-    def _decide(self, request: wire.Request, payloads: tuple[Payload, ...], fresh: Fresh | None, scene: Scene) -> Decision:
+    def _decide(
+        self, request: wire.Request, payloads: tuple[Payload, ...], fresh: Fresh | None, scene: Scene
+    ) -> Decision:
         if self._node.number not in self._store.site.nodes:
             return Decision(error="this device was dropped")
         return decide(scene, self._node, request, payloads, fresh)

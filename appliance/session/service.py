@@ -78,7 +78,13 @@ class Service:
     """The client side of the site. ``serve`` runs until cancelled; links end when their nursery does."""
 
     def __init__(
-        self, name: str, store: Store, exchange: Exchange, settings: LinkSettings, registration: Registration, verifier: Verifier
+        self,
+        name: str,
+        store: Store,
+        exchange: Exchange,
+        settings: LinkSettings,
+        registration: Registration,
+        verifier: Verifier,
     ) -> None:
         self.name = name
         self.store = store
@@ -98,7 +104,9 @@ class Service:
         while True:
             sock, address = await accept(listener)
             try:
-                watch_peer(sock, settings.keepalive_idle_s, settings.keepalive_interval_s, settings.user_timeout_s)
+                watch_peer(
+                    sock, settings.keepalive_idle_s, settings.keepalive_interval_s, settings.user_timeout_s
+                )
                 link = Link(self, sock, context, address)
             except (OSError, LinkLost):
                 sock.close()

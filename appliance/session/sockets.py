@@ -40,7 +40,9 @@ def listen(host: str, port: int) -> list[socket.socket]:
 
 
 async def accept(listener: socket.socket) -> tuple[socket.socket, str]:
-    """The next connection and the address it comes from. Waits where the system has no more room for connections."""
+    """The next connection and the address it comes from. Waits where the system has no more room for
+    connections.
+    """
     while True:
         try:
             sock, address = listener.accept()
@@ -56,7 +58,9 @@ async def accept(listener: socket.socket) -> tuple[socket.socket, str]:
 
 
 def watch_peer(sock: socket.socket, idle_s: int, interval_s: int, user_timeout_s: float) -> None:
-    """Have the system find a peer that is gone: after at most ``idle_s`` + ``user_timeout_s`` the link is at its end."""
+    """Have the system find a peer that is gone: after at most ``idle_s`` + ``user_timeout_s`` the link is
+    at its end.
+    """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle_s)
@@ -73,5 +77,3 @@ def outgoing_octets(sock: socket.socket) -> int:
     except (OSError, ValueError):
         return 0
     return count[0]
-
-

@@ -1,10 +1,11 @@
 """TLS on a non-blocking socket, for trio.
 
-The standard library's ``SSLSocket`` does one system call and one decryption per call, straight from the socket: about a third of the cost
-of a memory BIO in between, which is what counts for a thousand small messages a second. It wants a socket that does not block, and says
-when to wait.
+The standard library's ``SSLSocket`` does one system call and one decryption per call, straight from the
+socket: about a third of the cost of a memory BIO in between, which is what counts for a thousand small
+messages a second. It wants a socket that does not block, and says when to wait.
 
-One task receives, one task sends. After a cancelled or failed ``send_all`` nothing more can be sent; the peer sees a broken link.
+One task receives, one task sends. After a cancelled or failed ``send_all`` nothing more can be sent; the
+peer sees a broken link.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class TlsStream:
         await self._retry(self._sock.do_handshake)
 
     async def receive(self, max_octets: int = 65536) -> bytes:
-        """What there is, at least one octet; ``b""`` at the end, also at one without close_notify. Raises ``LinkLost``.
+        """What there is, at least one octet; ``b""`` at the end, also at one without close_notify. Raises
+        ``LinkLost``.
 
         Always a checkpoint. Cancelled, nothing is lost.
         """
@@ -94,7 +96,9 @@ class TlsStream:
         self._sock.setsockopt(level, option, value)
 
     def close(self) -> None:
-        """Say goodbye if that can be done at once, and close. Wakes the tasks that wait for the socket, with ``LinkLost``."""
+        """Say goodbye if that can be done at once, and close. Wakes the tasks that wait for the socket,
+        with ``LinkLost``.
+        """
         if self._sock.fileno() < 0:
             return
         trio.lowlevel.notify_closing(self._sock)

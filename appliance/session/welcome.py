@@ -30,8 +30,11 @@ class Refused(Exception):
         self.reason = reason
 
 
-async def welcome(service: Service, link: Link, request: wire.Register | wire.Login) -> tuple[Node, list[bytes]]:
-    """Let a client in: its node, with the frames to send before the login's ``info``. The node's place in the exchange is taken.
+async def welcome(
+    service: Service, link: Link, request: wire.Register | wire.Login
+) -> tuple[Node, list[bytes]]:
+    """Let a client in: its node, with the frames to send before the login's ``info``. The node's place in
+    the exchange is taken.
 
     Raises ``Refused``.
     """
@@ -52,7 +55,9 @@ async def _register(service: Service, link: Link, request: wire.Register) -> tup
         raise Refused(reasons.AUTHENTICATION_REQUIRED) from None
     fresh = Fresh.make()
     bound = (subject.issuer, subject.subject, subject.audience) if subject is not None else None
-    decision = await service.store.perform(lambda scene: register(scene, request.newnode, request.newalias, fresh, bound))
+    decision = await service.store.perform(
+        lambda scene: register(scene, request.newnode, request.newalias, fresh, bound)
+    )
     if not decision.lasting:
         log.warning("registration failed", address=link.address, reason=decision.error)
         raise Refused(decision.error or reasons.REGISTER_FAILURE)

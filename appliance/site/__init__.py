@@ -1,4 +1,6 @@
-"""The site: accounts, groups, presence, and what becomes of each request. Pure, synchronous, no I/O, no clock."""
+"""The site: accounts, groups, presence, and what becomes of each request. Pure, synchronous, no I/O, no
+clock.
+"""
 
 from appliance.site.facts import LASTING, TRAFFIC, Fact, decode_facts, encode_facts
 from appliance.site.message import EMPTY, RANK_NORMAL, RANK_USER, Decision, Message, Payload, content_digest
@@ -9,7 +11,32 @@ from appliance.site.scene import Limits, Load, Scene
 from appliance.site.state import Group, Member, Node, Site
 
 __all__ = [
-    "EMPTY", "LASTING", "OFFLINE", "ONLINE", "RANK_NORMAL", "RANK_USER", "TRAFFIC", "Credentials", "Decision", "Fact",
-    "Group", "Limits", "Load", "Member", "Message", "Mint", "Node", "Payload", "Presence", "Scene", "Site",
-    "content_digest", "decide", "decode_facts", "drop_node", "encode_facts", "login", "register",
+    "EMPTY",
+    "LASTING",
+    "OFFLINE",
+    "ONLINE",
+    "RANK_NORMAL",
+    "RANK_USER",
+    "TRAFFIC",
+    "Credentials",
+    "Decision",
+    "Fact",
+    "Group",
+    "Limits",
+    "Load",
+    "Member",
+    "Message",
+    "Mint",
+    "Node",
+    "Payload",
+    "Presence",
+    "Scene",
+    "Site",
+    "content_digest",
+    "decide",
+    "decode_facts",
+    "drop_node",
+    "encode_facts",
+    "login",
+    "register",
 ]

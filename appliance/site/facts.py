@@ -14,8 +14,8 @@ A fact is encoded as a MessagePack array that starts with its tag. New fields go
 a reader skips trailing fields and tags that it does not know: boxes of neighbouring versions understand
 each other.
 
-Members and nodes have small numbers here, because every message carries a list of them. Messages are named by their
-``msgid``, a 64-bit integer (TMTP revision 1, section 1). Times are milliseconds since the epoch.
+Members and nodes have small numbers here, because every message carries a list of them. Messages are named
+by their ``msgid``, a 64-bit integer (TMTP revision 1, section 1). Times are milliseconds since the epoch.
 """
 
 from __future__ import annotations
@@ -93,8 +93,9 @@ class SubjectBound(Fact, tag="subject", frozen=True):
 class Sent(Fact, tag="m", frozen=True):
     """A message goes to ``nodes``.
 
-    ``digest`` is the SHA-256 of the frame head as emitted and the SHA-256 of the data; ``blob`` is the latter
-    where the data is a file of its own, else ``None``. ``size`` counts data octets. ``rank`` 0 is ahead of 1 in a queue.
+    ``digest`` is the SHA-256 of the frame head as emitted and the SHA-256 of the data; ``blob`` is the
+    latter where the data is a file of its own, else ``None``. ``size`` counts data octets. ``rank`` 0 is
+    ahead of 1 in a queue.
     """
 
     msgid: int
@@ -165,6 +166,17 @@ def decode_facts(body: bytes) -> list[LastingFact | TrafficFact]:
 
 KNOWN_TAGS = frozenset(
     kind.__struct_config__.tag
-    for kind in (MemberAdded, NodeAdded, NodeDropped, AliasAdded, GroupAdded, RoleSet, SubjectBound,
-                 Sent, Acked, Inherited, Requested)
+    for kind in (
+        MemberAdded,
+        NodeAdded,
+        NodeDropped,
+        AliasAdded,
+        GroupAdded,
+        RoleSet,
+        SubjectBound,
+        Sent,
+        Acked,
+        Inherited,
+        Requested,
+    )
 )

@@ -12,7 +12,9 @@ from appliance.site.scene import Refusal, Scene
 from appliance.site.state import Group, Node, Standing
 
 
-def decide_invite(scene: Scene, node: Node, request: wire.GroupInvite, payload: Payload, decision: Decision) -> None:
+def decide_invite(
+    scene: Scene, node: Node, request: wire.GroupInvite, payload: Payload, decision: Decision
+) -> None:
     """Let ``to`` join; make the group if there is none of this name."""
     site = scene.site
     sender = site.members[node.member]
@@ -47,8 +49,16 @@ def decide_invite(scene: Scene, node: Node, request: wire.GroupInvite, payload: 
     scene.check_room(told, 0)
     decision.lasting.append(RoleSet(request.gid, invitee.number, request.to, "invited"))
     decision.msgid = scene.send(
-        decision, "invite", node.member, invited, payload, request.datahead, request.datasum,
-        alias=request.from_, gid=request.gid, to=request.to,
+        decision,
+        "invite",
+        node.member,
+        invited,
+        payload,
+        request.datahead,
+        request.datasum,
+        alias=request.from_,
+        gid=request.gid,
+        to=request.to,
     )
     scene.send(decision, "member", node.member, told, act="invite", alias=request.to, gid=request.gid)
 
@@ -125,7 +135,14 @@ def _set_role(decision: Decision, group: Group, member: int, place: Standing, al
 
 
 def _tell(
-    scene: Scene, node: Node, decision: Decision, group: Group, members: Iterable[int], act: str, alias: str, **extra: str
+    scene: Scene,
+    node: Node,
+    decision: Decision,
+    group: Group,
+    members: Iterable[int],
+    act: str,
+    alias: str,
+    **extra: str,
 ) -> None:
     nodes = _nodes(scene, members)
     scene.check_room(nodes, 0)
@@ -134,4 +151,3 @@ def _tell(
 
 def _nodes(scene: Scene, members: Iterable[int]) -> list[int]:
     return [n for member in sorted(members) for n in scene.site.members[member].nodes]
-

@@ -14,7 +14,9 @@ RANK_USER, RANK_NORMAL = 0, 1
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """The data of a request: ``size`` octets with SHA-256 ``digest``. ``data`` is None where they are a file (blob)."""
+    """The data of a request: ``size`` octets with SHA-256 ``digest``. ``data`` is None where they are a
+    file (blob).
+    """
 
     size: int
     digest: bytes
@@ -29,8 +31,9 @@ EMPTY = Payload.of(b"")
 
 
 class Message(msgspec.Struct, frozen=True):
-    """What a node receives: ``head`` is the frame head, octet for octet; then come ``size`` octets of data, which are
-    ``data`` or, where that is None, the blob named ``blob``."""
+    """What a node receives: ``head`` is the frame head, octet for octet; then come ``size`` octets of data,
+    which are ``data`` or, where that is None, the blob named ``blob``.
+    """
 
     msgid: int
     rank: int
@@ -55,18 +58,24 @@ def content_digest(head: bytes, data_digest: bytes) -> bytes:
 def sent(message: Message, payload: Payload) -> Sent:
     """The fact that ``message`` goes out."""
     return Sent(
-        message.msgid, message.rank, message.sender, content_digest(message.head, payload.digest),
-        message.size, message.nodes, message.blob,
+        message.msgid,
+        message.rank,
+        message.sender,
+        content_digest(message.head, payload.digest),
+        message.size,
+        message.nodes,
+        message.blob,
     )
 
 
 @dataclass(slots=True)
 class Decision:
-    """What comes of a request: an error for its ack, or facts to make durable and messages to send thereafter.
+    """What comes of a request: an error for its ack, or facts to make durable and messages to send
+    thereafter.
 
-    ``msgid`` is 0 where the ack has none. ``announced`` and ``withdrawn`` are members whose presence list changes.
-    ``dropped`` are nodes whose links have to be cut. ``member`` and ``node`` are those that were made. ``repeated``: this was
-    carried out before, and is the first answer again.
+    ``msgid`` is 0 where the ack has none. ``announced`` and ``withdrawn`` are members whose presence list
+    changes. ``dropped`` are nodes whose links have to be cut. ``member`` and ``node`` are those that were
+    made. ``repeated``: this was carried out before, and is the first answer again.
     """
 
     error: str | None = None

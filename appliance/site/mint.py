@@ -1,8 +1,8 @@
 """Message ids: a hybrid clock (TMTP revision 1, section 1).
 
-An id is the time in ns since the epoch, or a little more than the last id where that is higher: ids rise over
-restarts and wrong clocks. The low four bits are the box's number in the site, so that two boxes never mint the
-same id. With the floor in the database an id is never issued twice.
+An id is the time in ns since the epoch, or a little more than the last id where that is higher: ids rise
+over restarts and wrong clocks. The low four bits are the box's number in the site, so that two boxes never
+mint the same id. With the floor in the database an id is never issued twice.
 """
 
 from __future__ import annotations

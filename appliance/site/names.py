@@ -4,7 +4,9 @@ from __future__ import annotations
 
 ALIAS_MIN_OCTETS = 8
 NAME_MAX_OCTETS = 1024
-"""So that every message that carries names fits a header, whatever has to be escaped: at most three names of 6 x 1024."""
+"""So that every message that carries names fits a header, whatever has to be escaped: at most three names
+of 6 x 1024.
+"""
 
 
 def name_problem(field: str, name: str, shortest: int = ALIAS_MIN_OCTETS) -> str | None:

@@ -1,6 +1,7 @@
 """Who is online and who wants whom to know it (TMTP revision 1, section 4, OhiEdit).
 
-Volatile: a member's list lives as long as any link of that member is up. Pure data; whoever calls sends the notices.
+Volatile: a member's list lives as long as any link of that member is up. Pure data; whoever calls sends the
+notices.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class Presence:
         return sorted(told)
 
     def announce(self, member: int, to: Iterable[int]) -> list[int]:
-        """Add to the list. Returns those who are newly on it, to tell ONLINE. Nothing if no link of ``member`` is up."""
+        """Add to the list. Returns those who are newly on it, to tell ONLINE. Nothing if no link of
+        ``member`` is up.
+        """
         if member not in self._links:
             return []
         tells = self._tells.setdefault(member, set())

@@ -1,8 +1,8 @@
 """What the site decides (TMTP revision 1, section 4).
 
-Pure and synchronous: the state, the time and the random octets come in, a ``Decision`` goes out, and nothing is
-changed on the way. The caller applies the lasting facts to the state at once, so that the next decision sees them,
-and tells anybody only when they are on stable storage.
+Pure and synchronous: the state, the time and the random octets come in, a ``Decision`` goes out, and
+nothing is changed on the way. The caller applies the lasting facts to the state at once, so that the next
+decision sees them, and tells anybody only when they are on stable storage.
 """
 
 from __future__ import annotations
@@ -30,10 +30,13 @@ class Credentials(Protocol):
     password: str
 
 
-def decide(scene: Scene, node: Node, request: Any, payloads: Sequence[Payload] = (), fresh: Credentials | None = None) -> Decision:
+def decide(
+    scene: Scene, node: Node, request: Any, payloads: Sequence[Payload] = (), fresh: Credentials | None = None
+) -> Decision:
     """Judge a request of a logged-in node, other than Ack, Pulse and Quit.
 
-    ``payloads``: the request's data; of PostNotify the note's and the message's. ``fresh``: for UserEdit newnode.
+    ``payloads``: the request's data; of PostNotify the note's and the message's. ``fresh``: for UserEdit
+    newnode.
     """
     decision = Decision(posted_ms=scene.now_ms)
     try:
@@ -43,12 +46,18 @@ def decide(scene: Scene, node: Node, request: Any, payloads: Sequence[Payload] =
     return decision
 
 
-def register(scene: Scene, label: str, alias: str | None, fresh: Credentials, subject: tuple[str, str, str] | None) -> Decision:
-    """Make an account with its first node. ``error`` is set with facts if only the alias was refused, without if all was."""
+def register(
+    scene: Scene, label: str, alias: str | None, fresh: Credentials, subject: tuple[str, str, str] | None
+) -> Decision:
+    """Make an account with its first node. ``error`` is set with facts if only the alias was refused,
+    without if all was.
+    """
     decision = Decision(posted_ms=scene.now_ms)
     site = scene.site
     if len(site.members) >= scene.limits.members:
-        return Decision(error=f"register failure: the site has its {scene.limits.members} members, the most it takes")
+        return Decision(
+            error=f"register failure: the site has its {scene.limits.members} members, the most it takes"
+        )
     if problem := name_problem("newnode", label, shortest=1):
         return Decision(error=f"register failure: {problem}")
     if fresh.uid in site.uids:
@@ -85,14 +94,23 @@ def _taken(scene: Scene, alias: str) -> str | None:
     return f"newalias is in use already: {alias}" if scene.site.name_taken(alias) else None
 
 
-def _user_edit(scene: Scene, node: Node, request: wire.UserEdit, _payloads: Any, fresh: Credentials | None, decision: Decision) -> None:
+def _user_edit(
+    scene: Scene,
+    node: Node,
+    request: wire.UserEdit,
+    _payloads: Any,
+    fresh: Credentials | None,
+    decision: Decision,
+) -> None:
     member = scene.site.members[node.member]
     if request.newalias is not None:
         alias = request.newalias
         if alias not in member.aliases:
             scene.refuse_if(name_problem("newalias", alias) or _taken(scene, alias))
             if len(member.aliases) >= scene.limits.aliases_per_member:
-                raise Refusal(f"limit reached: a member has at most {scene.limits.aliases_per_member} aliases")
+                raise Refusal(
+                    f"limit reached: a member has at most {scene.limits.aliases_per_member} aliases"
+                )
             decision.lasting.append(facts.AliasAdded(alias, node.member))
         scene.check_room(member.nodes, 0)
         scene.send(decision, "user", node.member, member.nodes, rank=RANK_USER, newalias=alias)
@@ -100,15 +118,27 @@ def _user_edit(scene: Scene, node: Node, request: wire.UserEdit, _payloads: Any,
     assert request.newnode is not None and fresh is not None
     scene.refuse_if(name_problem("newnode", request.newnode, shortest=1))
     if len(member.nodes) >= scene.limits.nodes_per_member:
-        raise Refusal(f"limit reached: a member has at most {scene.limits.nodes_per_member} nodes; drop one that is lost")
+        raise Refusal(
+            f"limit reached: a member has at most {scene.limits.nodes_per_member} nodes; drop one that is lost"
+        )
     scene.check_room(member.nodes, 0)
     number = decision.node = scene.mint.number(scene.site.last_number)
     decision.lasting.append(facts.NodeAdded(number, node.member, request.newnode, fresh.secret, scene.now_ms))
     decision.traffic.append(facts.Inherited(number, node.number))
-    scene.send(decision, "user", node.member, member.nodes, rank=RANK_USER, newnode=request.newnode, nodeid=fresh.password)
+    scene.send(
+        decision,
+        "user",
+        node.member,
+        member.nodes,
+        rank=RANK_USER,
+        newnode=request.newnode,
+        nodeid=fresh.password,
+    )
 
 
-def _ohi_edit(scene: Scene, node: Node, request: wire.OhiEdit, _payloads: Any, _fresh: Any, decision: Decision) -> None:
+def _ohi_edit(
+    scene: Scene, node: Node, request: wire.OhiEdit, _payloads: Any, _fresh: Any, decision: Decision
+) -> None:
     uids = list(dict.fromkeys(request.to))
     if len(uids) > OHI_MAX:
         raise Refusal(f"limit reached: at most {OHI_MAX} members in one for list")
@@ -124,7 +154,9 @@ def _ohi_edit(scene: Scene, node: Node, request: wire.OhiEdit, _payloads: Any, _
         scene.send(decision, "ohiedit", node.member, nodes, for_=listed, type=request.type)
 
 
-def _ping(scene: Scene, node: Node, request: wire.Ping, payloads: Sequence[Payload], _fresh: Any, decision: Decision) -> None:
+def _ping(
+    scene: Scene, node: Node, request: wire.Ping, payloads: Sequence[Payload], _fresh: Any, decision: Decision
+) -> None:
     scene.own_alias(node.member, request.from_)
     invited = scene.site.aliases.get(request.to)
     if invited is None:
@@ -133,18 +165,37 @@ def _ping(scene: Scene, node: Node, request: wire.Ping, payloads: Sequence[Paylo
     nodes = scene.others(node, invited.nodes)
     scene.check_room(nodes, payloads[0].size)
     decision.msgid = scene.send(
-        decision, "ping", node.member, nodes, payloads[0], request.datahead, request.datasum, alias=request.from_, to=request.to
+        decision,
+        "ping",
+        node.member,
+        nodes,
+        payloads[0],
+        request.datahead,
+        request.datasum,
+        alias=request.from_,
+        to=request.to,
     )
 
 
-def _post(scene: Scene, node: Node, request: wire.Post, payloads: Sequence[Payload], _fresh: Any, decision: Decision) -> None:
+def _post(
+    scene: Scene, node: Node, request: wire.Post, payloads: Sequence[Payload], _fresh: Any, decision: Decision
+) -> None:
     nodes = scene.recipients(node, request.to, own_nodes=True)
     scene.check_room(nodes, payloads[0].size)
     scene.check_disk(node.member, payloads[0].size)
-    decision.msgid = scene.send(decision, "delivery", node.member, nodes, payloads[0], request.datahead, request.datasum)
+    decision.msgid = scene.send(
+        decision, "delivery", node.member, nodes, payloads[0], request.datahead, request.datasum
+    )
 
 
-def _post_notify(scene: Scene, node: Node, request: wire.PostNotify, payloads: Sequence[Payload], _fresh: Any, decision: Decision) -> None:
+def _post_notify(
+    scene: Scene,
+    node: Node,
+    request: wire.PostNotify,
+    payloads: Sequence[Payload],
+    _fresh: Any,
+    decision: Decision,
+) -> None:
     note, body = payloads
     nodes: Iterable[int] = scene.recipients(node, request.to, own_nodes=not request.fornotself)
     noted = scene.recipients(node, [*request.to, *request.noteto], own_nodes=True)
@@ -160,15 +211,31 @@ def _post_notify(scene: Scene, node: Node, request: wire.PostNotify, payloads: S
         decision, "delivery", node.member, nodes, body, request.datahead, request.datasum, notify=notify
     )
     scene.send(
-        decision, "notify", node.member, noted, note, request.notehead, request.notesum, postid=wire.format_id(decision.msgid)
+        decision,
+        "notify",
+        node.member,
+        noted,
+        note,
+        request.notehead,
+        request.notesum,
+        postid=wire.format_id(decision.msgid),
     )
 
 
-def _group_invite(scene: Scene, node: Node, request: wire.GroupInvite, payloads: Sequence[Payload], _fresh: Any, decision: Decision) -> None:
+def _group_invite(
+    scene: Scene,
+    node: Node,
+    request: wire.GroupInvite,
+    payloads: Sequence[Payload],
+    _fresh: Any,
+    decision: Decision,
+) -> None:
     decide_invite(scene, node, request, payloads[0], decision)
 
 
-def _group_edit(scene: Scene, node: Node, request: wire.GroupEdit, _payloads: Any, _fresh: Any, decision: Decision) -> None:
+def _group_edit(
+    scene: Scene, node: Node, request: wire.GroupEdit, _payloads: Any, _fresh: Any, decision: Decision
+) -> None:
     decide_edit(scene, node, request, decision)
 
 

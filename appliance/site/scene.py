@@ -71,12 +71,21 @@ class Scene:
         rank: int = RANK_NORMAL,
         **extra: Any,
     ) -> int:
-        """Add a message to the decision. Returns its id, which exists also if there is nobody to send it to."""
+        """Add a message to the decision. Returns its id, which exists also if there is nobody to send it
+        to.
+        """
         msgid = self.mint.id()
         to = tuple(dict.fromkeys(nodes))
         if to:
             head = wire.encode_message(
-                op, self.site.members[sender].uid, msgid, self.now_ms, payload.size, datahead, datasum, **extra
+                op,
+                self.site.members[sender].uid,
+                msgid,
+                self.now_ms,
+                payload.size,
+                datahead,
+                datasum,
+                **extra,
             )
             blob = payload.digest if payload.data is None else None
             message = Message(msgid, rank, head, payload.size, payload.data, blob, sender, to)
@@ -100,13 +109,17 @@ class Scene:
         return [*more, *(n for n in self.site.members[node.member].nodes if n != node.number)]
 
     def recipients(self, node: Node, targets: Sequence[wire.Target], own_nodes: bool) -> list[int]:
-        """The nodes that a list of targets stands for, and the sender's other nodes if ``own_nodes``; each once.
+        """The nodes that a list of targets stands for, and the sender's other nodes if ``own_nodes``; each
+        once.
 
-        All or nothing: raises ``Refusal`` if one of the targets is not there or not the sender's to post to.
+        All or nothing: raises ``Refusal`` if one of the targets is not there or not the sender's to post
+        to.
         """
         site = self.site
         if len(targets) > self.limits.recipients_per_post:
-            raise Refusal(f"limit reached: a post has at most {self.limits.recipients_per_post} recipients in its lists")
+            raise Refusal(
+                f"limit reached: a post has at most {self.limits.recipients_per_post} recipients in its lists"
+            )
         found: dict[int, None] = {}
         for target in targets:
             if target.type == 1:
@@ -133,7 +146,9 @@ class Scene:
     def check_disk(self, member: int, size: int) -> None:
         limit = self.limits.disk_octets_per_member
         if self.load.stored_octets(member) + size > limit:
-            raise Refusal(f"limit reached: your messages that wait for others take {limit} octets, the most for a member")
+            raise Refusal(
+                f"limit reached: your messages that wait for others take {limit} octets, the most for a member"
+            )
 
     def check_quota(self, member: int) -> None:
         """Count a ping or invite. Counts are lost at a restart, and start anew each day."""
@@ -149,4 +164,3 @@ class Scene:
     def refuse_if(self, problem: str | None) -> None:
         if problem is not None:
             raise Refusal(problem)
-

@@ -1,6 +1,7 @@
 """The accounts and groups of a site, in memory, as the lasting facts make them.
 
-Pure: no I/O, no clock. ``Site.apply`` is the only way that the state changes, for new facts and when it is read back.
+Pure: no I/O, no clock. ``Site.apply`` is the only way that the state changes, for new facts and when it is
+read back.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ class Site:
         return name in self.aliases or name in self.groups
 
     def authenticate(self, uid: str, secret: bytes) -> Node | None:
-        """The node of member ``uid`` whose password hashes to ``secret``; looks at all of them, in constant time each."""
+        """The node of member ``uid`` whose password hashes to ``secret``; looks at all of them, in constant
+        time each.
+        """
         member = self.uids.get(uid)
         found = None
         for number in member.nodes if member else ():

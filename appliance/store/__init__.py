@@ -9,6 +9,19 @@ from appliance.store.store import Counts, Job, Store, StoreSettings
 from appliance.store.verify import verify
 
 __all__ = [
-    "Blobs", "Counts", "DiskFull", "Done", "Job", "Pending", "Queues", "SchemaError", "Store", "StoreBroken", "StoreError",
-    "StoreSettings", "Upload", "verify", "write_synced",
+    "Blobs",
+    "Counts",
+    "DiskFull",
+    "Done",
+    "Job",
+    "Pending",
+    "Queues",
+    "SchemaError",
+    "Store",
+    "StoreBroken",
+    "StoreError",
+    "StoreSettings",
+    "Upload",
+    "verify",
+    "write_synced",
 ]

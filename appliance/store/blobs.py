@@ -1,4 +1,5 @@
-"""Data above 64 KiB: files named by the SHA-256 of their octets, on stable storage before a commit names them.
+"""Data above 64 KiB: files named by the SHA-256 of their octets, on stable storage before a commit names
+them.
 
 The same octets are stored once. A file goes when no message names it and nobody is about to (``pins``).
 """
@@ -20,7 +21,9 @@ from appliance.store.errors import StoreBroken
 from appliance.store.journal import sync_folder
 
 BUFFER_OCTETS = 256 << 10
-"""What an upload gathers before it is written, and what a download reads at once. Memory per upload or download: twice this."""
+"""What an upload gathers before it is written, and what a download reads at once. Memory per upload or
+download: twice this.
+"""
 
 
 class Blobs:
@@ -111,7 +114,9 @@ class Upload:
             await trio.to_thread.run_sync(self._flush)
 
     async def finish(self) -> Payload:
-        """Sync, and give the file its name. The blob is pinned: call ``Blobs.unpin`` when its message is committed or refused."""
+        """Sync, and give the file its name. The blob is pinned: call ``Blobs.unpin`` when its message is
+        committed or refused.
+        """
         digest = await trio.to_thread.run_sync(self._finish)
         await self._blobs.keep(self._path, digest)
         return Payload(self.size, digest, None)

@@ -1,7 +1,8 @@
-"""The one SQLite connection. Everything here blocks; the owner task calls it in a worker thread, one call at a time.
+"""The one SQLite connection. Everything here blocks; the owner task calls it in a worker thread, one call
+at a time.
 
-Write-ahead log with ``synchronous=FULL``: a commit is one sync of the log. The log is copied into the database (two more syncs)
-when about ``CHECKPOINT_OCTETS`` have been written, and at the end.
+Write-ahead log with ``synchronous=FULL``: a commit is one sync of the log. The log is copied into the
+database (two more syncs) when about ``CHECKPOINT_OCTETS`` have been written, and at the end.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class Spilled:
 
 class Database:
     def __init__(self, path: Path, box: int) -> None:
-        """Open, and make or upgrade the tables. Raises ``StoreBroken`` if that cannot be done, ``SchemaError`` for newer data."""
+        """Open, and make or upgrade the tables. Raises ``StoreBroken`` if that cannot be done,
+        ``SchemaError`` for newer data.
+        """
         self.box = box
         self.syncs = 0
         self._wal_octets = 0
@@ -63,9 +66,13 @@ class Database:
         try:
             self.connection = sqlite3.connect(path, check_same_thread=False, cached_statements=64)
             for pragma in (
-                "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "wal_autocheckpoint=0",
+                "journal_mode=WAL",
+                "synchronous=FULL",
+                "foreign_keys=ON",
+                "wal_autocheckpoint=0",
                 "secure_delete=OFF",  # on in Debian: it would write every page that becomes free
-                f"cache_size=-{CACHE_KIB}", "temp_store=MEMORY",
+                f"cache_size=-{CACHE_KIB}",
+                "temp_store=MEMORY",
             ):
                 self.connection.execute("PRAGMA " + pragma)
             prepare(self.connection)
@@ -81,7 +88,9 @@ class Database:
     # reading at start
 
     def boxes(self) -> dict[int, tuple[str, bytes]]:
-        return {n: (i, bytes(k)) for n, i, k in self.connection.execute("SELECT number, id, public_key FROM box")}
+        return {
+            n: (i, bytes(k)) for n, i, k in self.connection.execute("SELECT number, id, public_key FROM box")
+        }
 
     def add_box(self, number: int, box: str, public: bytes) -> None:
         with self.connection:
@@ -104,8 +113,12 @@ class Database:
         return _entry(row, self.boxes()) if row else None
 
     def load_queues(self, queues: Queues) -> int:
-        """The queues' sizes from the tables, then the traffic since the last spill. Returns how many entries that was."""
-        for node, count, octets in self.connection.execute("SELECT node, count(*), sum(size) FROM queue GROUP BY node"):
+        """The queues' sizes from the tables, then the traffic since the last spill. Returns how many
+        entries that was.
+        """
+        for node, count, octets in self.connection.execute(
+            "SELECT node, count(*), sum(size) FROM queue GROUP BY node"
+        ):
             queues.loaded(node, count, octets)
         queues.stored.update(self.connection.execute("SELECT member, octets FROM load"))
         return replay_tail(self.connection, queues)
@@ -113,7 +126,9 @@ class Database:
     def keyed_nodes(self, since_day: int) -> set[int]:
         """Nodes with keys of requests in the table."""
         found: set[int] = set()
-        for (day,) in self.connection.execute("SELECT DISTINCT day FROM request WHERE day >= ?", (since_day,)).fetchall():
+        for (day,) in self.connection.execute(
+            "SELECT DISTINCT day FROM request WHERE day >= ?", (since_day,)
+        ).fetchall():
             node = -1
             while row := self.connection.execute(
                 "SELECT node FROM request WHERE day = ? AND node > ? ORDER BY node LIMIT 1", (day, node)
@@ -145,8 +160,8 @@ class Database:
     def commit(self, write: Write) -> Written:
         """Make it all durable, or nothing.
 
-        Raises ``DiskFull`` (nothing has happened, go on), ``StoreBroken`` (stop: what is on the disk is not known), or
-        ``sqlite3.Error`` for a row that breaks a constraint.
+        Raises ``DiskFull`` (nothing has happened, go on), ``StoreBroken`` (stop: what is on the disk is not
+        known), or ``sqlite3.Error`` for a row that breaks a constraint.
         """
         execute = self.connection.execute
         written = Written()
@@ -160,18 +175,26 @@ class Database:
             )
             for node, msgid in write.acks:
                 rows = execute(
-                    "DELETE FROM queue WHERE node = ? AND rank IN (0, 1) AND msgid = ? RETURNING size", (node, msgid)
+                    "DELETE FROM queue WHERE node = ? AND rank IN (0, 1) AND msgid = ? RETURNING size",
+                    (node, msgid),
                 ).fetchall()
                 if rows:
                     written.queues.append((node, -1, -rows[0][0]))
                     self._touched.add(msgid)
             for node, source in write.inherits:
-                execute("INSERT INTO queue SELECT ?, rank, msgid, size FROM queue WHERE node = ?", (node, source))
-                count, octets = execute("SELECT count(*), coalesce(sum(size), 0) FROM queue WHERE node = ?", (node,)).fetchone()
+                execute(
+                    "INSERT INTO queue SELECT ?, rank, msgid, size FROM queue WHERE node = ?", (node, source)
+                )
+                count, octets = execute(
+                    "SELECT count(*), coalesce(sum(size), 0) FROM queue WHERE node = ?", (node,)
+                ).fetchone()
                 written.queues.append((node, count, octets))
             self.connection.executemany(
                 "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)",
-                [(e.seq * PLACES + self.box, e.clock, e.kind, e.prev, e.signature, e.body) for e in write.entries],
+                [
+                    (e.seq * PLACES + self.box, e.clock, e.kind, e.prev, e.signature, e.body)
+                    for e in write.entries
+                ],
             )
             execute("COMMIT")
         except sqlite3.Error as error:
@@ -179,19 +202,25 @@ class Database:
             raise _translated(error) from error
         self.syncs += 1
         self._wal_octets += sum(len(m.head) + 200 + (len(m.data) if m.data else 0) for m in write.messages)
-        self._wal_octets += sum(len(e.body) for e in write.entries) + PAGE * (3 + len(write.lasting) + len(write.acks) // 20)
+        self._wal_octets += sum(len(e.body) for e in write.entries) + PAGE * (
+            3 + len(write.lasting) + len(write.acks) // 20
+        )
         return written
 
     def spill(self, queues: Queues, seq: int, today: int, cut_clock: int | None) -> Spilled:
-        """Bring the recent part of the queues, as of entry ``seq``, into the tables; remove messages that every node has.
+        """Bring the recent part of the queues, as of entry ``seq``, into the tables; remove messages that
+        every node has.
 
-        ``cut_clock``: also remove traffic entries up to this clock that nothing needs any more. Raises as ``commit``.
+        ``cut_clock``: also remove traffic entries up to this clock that nothing needs any more. Raises as
+        ``commit``.
         """
         connection = self.connection
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany("INSERT OR IGNORE INTO queue VALUES (?, ?, ?, ?)", queues.rows())
-            connection.executemany("INSERT INTO request VALUES (?, ?, ?, ?, ?)", keys.pack(queues.requests.items(), seq))
+            connection.executemany(
+                "INSERT INTO request VALUES (?, ?, ?, ?, ?)", keys.pack(queues.requests.items(), seq)
+            )
             connection.execute("DELETE FROM request WHERE day < ?", (today - 1,))
             spilled = self._remove_finished(queues)
             self._remove(sorted(self._touched), spilled)
@@ -248,12 +277,15 @@ class Database:
     def queued(self, node: int, exclude: set[int], limit: int) -> list[tuple[int, int]]:
         """The first ``limit`` of the node's rows, less ``exclude``: rank, msgid."""
         rows = self.connection.execute(
-            "SELECT rank, msgid FROM queue WHERE node = ? ORDER BY rank, msgid LIMIT ?", (node, limit + len(exclude))
+            "SELECT rank, msgid FROM queue WHERE node = ? ORDER BY rank, msgid LIMIT ?",
+            (node, limit + len(exclude)),
         )
         return [row for row in rows if row[1] not in exclude][:limit]
 
     def read_messages(self, msgids: Sequence[int], max_octets: int) -> list[Message]:
-        """Messages by id, in the order asked for, until ``max_octets`` are full (at least one); those not there are left out."""
+        """Messages by id, in the order asked for, until ``max_octets`` are full (at least one); those not
+        there are left out.
+        """
         found: list[Message] = []
         for msgid in msgids:
             row = self.connection.execute(
@@ -273,7 +305,9 @@ class Database:
         if node is None:
             row = self.connection.execute("SELECT coalesce(min(msgid), 0) FROM queue").fetchone()
         else:
-            row = self.connection.execute("SELECT coalesce(min(msgid), 0) FROM queue WHERE node = ?", (node,)).fetchone()
+            row = self.connection.execute(
+                "SELECT coalesce(min(msgid), 0) FROM queue WHERE node = ?", (node,)
+            ).fetchone()
         return int(row[0])
 
     def entry_count(self) -> int:
@@ -285,13 +319,21 @@ class Database:
         execute = self.connection.execute
         match fact:
             case facts.MemberAdded():
-                execute("INSERT INTO member (number, uid, at_ms) VALUES (?, ?, ?)", (fact.member, fact.uid, fact.at_ms))
+                execute(
+                    "INSERT INTO member (number, uid, at_ms) VALUES (?, ?, ?)",
+                    (fact.member, fact.uid, fact.at_ms),
+                )
             case facts.NodeAdded():
-                execute("INSERT INTO node VALUES (?, ?, ?, ?, ?)", (fact.node, fact.member, fact.label, fact.secret, fact.at_ms))
+                execute(
+                    "INSERT INTO node VALUES (?, ?, ?, ?, ?)",
+                    (fact.node, fact.member, fact.label, fact.secret, fact.at_ms),
+                )
                 execute("INSERT OR REPLACE INTO meta VALUES ('last_number', ?)", (fact.node,))
             case facts.NodeDropped():
                 execute("DELETE FROM node WHERE number = ?", (fact.node,))
-                for (msgid,) in execute("DELETE FROM queue WHERE node = ? RETURNING msgid", (fact.node,)).fetchall():
+                for (msgid,) in execute(
+                    "DELETE FROM queue WHERE node = ? RETURNING msgid", (fact.node,)
+                ).fetchall():
                     self._touched.add(msgid)
             case facts.AliasAdded():
                 execute("INSERT INTO alias VALUES (?, ?)", (fact.alias, fact.member))
@@ -312,7 +354,8 @@ class Database:
     def _remove_finished(self, queues: Queues) -> Spilled:
         """Keep of the fresh messages those that somebody waits for."""
         self.connection.executemany(
-            "INSERT INTO message SELECT * FROM fresh WHERE msgid = ?", [(msgid,) for msgid in queues.waiting()]
+            "INSERT INTO message SELECT * FROM fresh WHERE msgid = ?",
+            [(msgid,) for msgid in queues.waiting()],
         )
         self.connection.execute("DELETE FROM fresh")
         finished = queues.finished()
@@ -322,7 +365,12 @@ class Database:
         return spilled
 
     def _note_blob(self, blob: bytes | None, spilled: Spilled) -> None:
-        if blob is not None and not self.connection.execute("SELECT 1 FROM message WHERE blob = ? LIMIT 1", (blob,)).fetchone():
+        if (
+            blob is not None
+            and not self.connection.execute(
+                "SELECT 1 FROM message WHERE blob = ? LIMIT 1", (blob,)
+            ).fetchone()
+        ):
             spilled.blobs.append(bytes(blob))
 
     def _remove(self, msgids: Sequence[int], spilled: Spilled) -> Spilled:
@@ -330,7 +378,9 @@ class Database:
         for msgid in msgids:
             if execute("SELECT 1 FROM queue WHERE msgid = ? LIMIT 1", (msgid,)).fetchone():
                 continue
-            row = execute("DELETE FROM message WHERE msgid = ? RETURNING sender, size, blob", (msgid,)).fetchone()
+            row = execute(
+                "DELETE FROM message WHERE msgid = ? RETURNING sender, size, blob", (msgid,)
+            ).fetchone()
             if row is None:
                 continue
             spilled.removed.append((row[0], row[1]))
@@ -347,7 +397,9 @@ class Database:
         )
 
     def _cut(self, seq: int, clock: int) -> None:
-        """Remove this box's traffic entries below the oldest message that is pending, but never the newest entry of all."""
+        """Remove this box's traffic entries below the oldest message that is pending, but never the newest
+        entry of all.
+        """
         oldest = self.oldest()
         limit = min(clock, oldest) if oldest else clock
         self.connection.execute(
@@ -363,7 +415,9 @@ class Database:
 
 def read_lasting(connection: sqlite3.Connection) -> Iterator[LastingFact]:
     """The accounts' tables as facts, in an order in which they can be applied."""
-    for number, uid, at_ms, issuer, subject, audience in connection.execute("SELECT * FROM member ORDER BY number"):
+    for number, uid, at_ms, issuer, subject, audience in connection.execute(
+        "SELECT * FROM member ORDER BY number"
+    ):
         yield facts.MemberAdded(number, uid, at_ms)
         if issuer is not None:
             yield facts.SubjectBound(number, issuer, subject, audience)
@@ -377,7 +431,9 @@ def read_lasting(connection: sqlite3.Connection) -> Iterator[LastingFact]:
         yield facts.RoleSet(*row)
 
 
-def read_entries(connection: sqlite3.Connection, boxes: dict[int, tuple[str, bytes]], above: int = 0) -> Iterator[Entry]:
+def read_entries(
+    connection: sqlite3.Connection, boxes: dict[int, tuple[str, bytes]], above: int = 0
+) -> Iterator[Entry]:
     """Entries in order of place, from the first with a place above ``above``."""
     rows = connection.execute(
         "SELECT place, clock, kind, prev, body, signature FROM entry WHERE place > ? ORDER BY place", (above,)
@@ -387,7 +443,9 @@ def read_entries(connection: sqlite3.Connection, boxes: dict[int, tuple[str, byt
 
 
 def replay_tail(connection: sqlite3.Connection, queues: Queues) -> int:
-    """Apply the traffic since the last spill, less what went to nodes dropped since. Returns how many entries that was."""
+    """Apply the traffic since the last spill, less what went to nodes dropped since. Returns how many
+    entries that was.
+    """
     boxes = {n: (i, bytes(k)) for n, i, k in connection.execute("SELECT number, id, public_key FROM box")}
     row = connection.execute("SELECT value FROM meta WHERE key = 'spilled'").fetchone()
     spilled = int(row[0]) if row else 0
@@ -414,7 +472,19 @@ def _translated(error: sqlite3.Error) -> Exception:
         return DiskFull("the disk is full: make room, or let devices fetch what waits for them")
     if code == sqlite3.SQLITE_CONSTRAINT:
         return error
-    return StoreBroken(f"the database does not work ({error}): see whether the disk is there, writable and healthy")
+    return StoreBroken(
+        f"the database does not work ({error}): see whether the disk is there, writable and healthy"
+    )
 
 
-__all__ = ["DAY_MS", "PLACES", "Database", "Spilled", "Write", "Written", "read_entries", "read_lasting", "replay_tail"]
+__all__ = [
+    "DAY_MS",
+    "PLACES",
+    "Database",
+    "Spilled",
+    "Write",
+    "Written",
+    "read_entries",
+    "read_lasting",
+    "replay_tail",
+]

@@ -1,8 +1,8 @@
 """How much room there is, and the reserve that keeps a full disk from locking the box out.
 
-Below the *reserve* new messages are refused while queues drain. The *ballast* is a file that holds some room against everybody
-else who writes to the disk: when a commit finds no space, the ballast goes, so that acknowledgements can still be written;
-it comes back when there is room again.
+Below the *reserve* new messages are refused while queues drain. The *ballast* is a file that holds some
+room against everybody else who writes to the disk: when a commit finds no space, the ballast goes, so that
+acknowledgements can still be written; it comes back when there is room again.
 """
 
 from __future__ import annotations
@@ -93,4 +93,6 @@ def full_if_no_space() -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull("disk full: an attachment could not be stored; try again later") from error
-        raise StoreBroken(f"a file could not be written ({error}): see whether the disk is there, writable and healthy") from error
+        raise StoreBroken(
+            f"a file could not be written ({error}): see whether the disk is there, writable and healthy"
+        ) from error

@@ -12,4 +12,6 @@ class DiskFull(StoreError):
 
 
 class StoreBroken(StoreError, OSError):
-    """A read, write or sync failed. What is on the disk is only known after opening anew: stop and start again."""
+    """A read, write or sync failed. What is on the disk is only known after opening anew: stop and start
+    again.
+    """

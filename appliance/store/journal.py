@@ -1,8 +1,8 @@
 """Journal entries: hash-chained, signed by the box that made them.
 
-An entry's digest is the SHA-256 over a tag, the box id, seq, clock, kind, the digest of the entry before and the SHA-256 of
-the body; the signature (Ed25519) is over the digest. Changing, dropping or reordering an entry breaks the chain
-for whoever holds the next one.
+An entry's digest is the SHA-256 over a tag, the box id, seq, clock, kind, the digest of the entry before
+and the SHA-256 of the body; the signature (Ed25519) is over the digest. Changing, dropping or reordering an
+entry breaks the chain for whoever holds the next one.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class BoxKey:
             write_synced(path, key.private_bytes_raw())
             return cls(key)
         except ValueError:
-            raise ValueError(f"{path} is no box key: restore it from a backup, or move the data folder away") from None
+            raise ValueError(
+                f"{path} is no box key: restore it from a backup, or move the data folder away"
+            ) from None
 
     def sign(self, seq: int, clock: int, kind: int, prev: bytes, body: bytes) -> tuple[Entry, bytes]:
         """A new entry and its digest."""
@@ -83,7 +85,9 @@ class Checker:
         self._digest = GENESIS
 
     def check(self, entry: Entry, gap: bool = False) -> str | None:
-        """What is wrong with the next entry; None if nothing is. ``gap``: entries before it may have been cut."""
+        """What is wrong with the next entry; None if nothing is. ``gap``: entries before it may have been
+        cut.
+        """
         digest = entry.digest()
         try:
             self._key.verify(entry.signature, digest)

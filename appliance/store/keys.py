@@ -1,6 +1,7 @@
 """Keys of requests in the table ``request``: many in a row, so that a spill touches few pages of the card.
 
-A row has one node's keys of one spill, in the order in which the requests were carried out, and their answers in the same order.
+A row has one node's keys of one spill, in the order in which the requests were carried out, and their
+answers in the same order.
 """
 
 from __future__ import annotations

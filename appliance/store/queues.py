@@ -1,11 +1,14 @@
-"""What the traffic entries since the last spill say: who has yet to get what, and which requests were carried out.
+"""What the traffic entries since the last spill say: who has yet to get what, and which requests were
+carried out.
 
-The newest part of the queues is not in the table ``queue`` but here, because most messages are acknowledged within
-moments: their facts are in the journal already, and rows that come and go would only wear the card. From time to time
-what is left here goes to the tables in one commit (the *spill*). At start, the entries after the last spill are applied again.
+The newest part of the queues is not in the table ``queue`` but here, because most messages are acknowledged
+within moments: their facts are in the journal already, and rows that come and go would only wear the card.
+From time to time what is left here goes to the tables in one commit (the *spill*). At start, the entries
+after the last spill are applied again.
 
-The numbers per node and per member are for all that is pending, here and in the tables.
-Bound: a spill is due after ``Queues.weight`` changes (see store.py), each of at most some 300 octets of memory per node it concerns.
+The numbers per node and per member are for all that is pending, here and in the tables. Bound: a spill is
+due after ``Queues.weight`` changes (see store.py), each of at most some 300 octets of memory per node it
+concerns.
 """
 
 from __future__ import annotations
@@ -53,7 +56,9 @@ class Recent:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a request came to: its ack's ``msgid`` (0: none) and ``posted``, and the link it came on (0: a link before the restart)."""
+    """What a request came to: its ack's ``msgid`` (0: none) and ``posted``, and the link it came on (0: a
+    link before the restart).
+    """
 
     msgid: int
     posted_ms: int
@@ -185,7 +190,9 @@ class Queues:
 
     def finished(self) -> list[tuple[int, int, int, bytes | None]]:
         """Recent messages that every node has: msgid, sender, size, blob."""
-        return sorted((msgid, m.sender, m.size, m.blob) for msgid, m in self.messages.items() if m.waiting <= 0)
+        return sorted(
+            (msgid, m.sender, m.size, m.blob) for msgid, m in self.messages.items() if m.waiting <= 0
+        )
 
     def waiting(self) -> list[int]:
         """Recent messages that some node has yet to acknowledge."""

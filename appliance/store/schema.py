@@ -1,6 +1,7 @@
 """The tables, and how a database of an older version becomes one of this.
 
-``entry`` is the truth; every other table is derived from it and from the octets in ``message`` and the blob files.
+``entry`` is the truth; every other table is derived from it and from the octets in ``message`` and the blob
+files.
 """
 
 from __future__ import annotations

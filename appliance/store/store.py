@@ -1,15 +1,17 @@
 """The store: one owner task, one connection, group commit.
 
-Theory of operation. Requests wait in ``_jobs``. The owner takes all that wait, decides them one after the other against the state in
-memory, writes their facts, messages and rows in one transaction in a worker thread, and then, and only then, tells everybody: the
-requests' ``done``, and whoever delivers. While a commit runs the next requests gather; as many as there are share the
-next one. The decisions are made by the owner alone, so the state in memory is ahead of the disk only while a commit runs; if
-the commit fails the state is read back from the tables and every request of the batch is told.
+Theory of operation. Requests wait in ``_jobs``. The owner takes all that wait, decides them one after the
+other against the state in memory, writes their facts, messages and rows in one transaction in a worker
+thread, and then, and only then, tells everybody: the requests' ``done``, and whoever delivers. While a
+commit runs the next requests gather; as many as there are share the next one. The decisions are made by the
+owner alone, so the state in memory is ahead of the disk only while a commit runs; if the commit fails the
+state is read back from the tables and every request of the batch is told.
 
 Acknowledgements by nodes need no answer: they wait up to ``acks_delay_s`` for a commit that happens anyway.
 
-Bounds. Requests waiting: ``JOBS_OCTETS`` of data in all (``submit`` blocks beyond), each link limits its own number. Acknowledgements
-waiting: one per message in flight. Queues in memory: ``spill_weight`` changes, then they go to the tables.
+Bounds. Requests waiting: ``JOBS_OCTETS`` of data in all (``submit`` blocks beyond), each link limits its
+own number. Acknowledgements waiting: one per message in flight. Queues in memory: ``spill_weight`` changes,
+then they go to the tables.
 """
 
 from __future__ import annotations
@@ -66,9 +68,10 @@ class StoreSettings:
 class Job:
     """A request that waits for its commit.
 
-    ``decide`` is called by the owner with the scene; ``done`` after the commit, or with an error; it must not block or raise. ``key``
-    (with ``node`` and ``link``) is what a repetition is recognised by; ``lookup`` says that the node may have sent this on
-    an earlier link. ``takes_room``: refused while the disk is low. ``octets`` is the memory that the job holds.
+    ``decide`` is called by the owner with the scene; ``done`` after the commit, or with an error; it must
+    not block or raise. ``key`` (with ``node`` and ``link``) is what a repetition is recognised by;
+    ``lookup`` says that the node may have sent this on an earlier link. ``takes_room``: refused while the
+    disk is low. ``octets`` is the memory that the job holds.
     """
 
     __slots__ = ("decide", "decision", "done", "key", "link", "lookup", "node", "octets", "takes_room")
@@ -143,7 +146,9 @@ class Store:
 
     @classmethod
     def open(cls, folder: Path, settings: StoreSettings, limits: Limits) -> Store:
-        """Open the store in ``folder``, or make one. Blocks. Raises ``StoreError``, ``SchemaError``, ``ValueError``, ``OSError``."""
+        """Open the store in ``folder``, or make one. Blocks. Raises ``StoreError``, ``SchemaError``,
+        ``ValueError``, ``OSError``.
+        """
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return cls(folder, BoxKey.load_or_create(folder / "box.key"), settings, limits)
 
@@ -153,7 +158,9 @@ class Store:
         if not boxes:
             database.add_box(0, self.key.box, self.key.public)
         elif boxes.get(0, ("", b""))[0] != self.key.box:
-            raise ValueError("the key file and the database are of different boxes: restore both from the same backup")
+            raise ValueError(
+                "the key file and the database are of different boxes: restore both from the same backup"
+            )
         last = database.last_entry()
         self._seq = last.seq if last else 0
         self._prev = last.digest() if last else GENESIS
@@ -182,7 +189,9 @@ class Store:
     # what others call
 
     async def submit(self, job: Job) -> None:
-        """Queue a request. Returns when it is queued; ``job.done`` is called after its commit, also if the caller is gone by then."""
+        """Queue a request. Returns when it is queued; ``job.done`` is called after its commit, also if the
+        caller is gone by then.
+        """
         while self._jobs_octets > JOBS_OCTETS:
             await self._room.wait()
         self._jobs_octets += job.octets
@@ -191,7 +200,9 @@ class Store:
         self._job_bell.set()
 
     async def perform(self, decide: Callable[[Scene], Decision]) -> Decision:
-        """Queue a request that is not a client's, and wait for its commit. Cancelled, it may happen all the same."""
+        """Queue a request that is not a client's, and wait for its commit. Cancelled, it may happen all the
+        same.
+        """
         finished = trio.Event()
         job = Job(decide, lambda decision: finished.set())
         await self.submit(job)
@@ -213,7 +224,8 @@ class Store:
         return self.scene.mint.id()
 
     async def pending(self, node: int, exclude: set[int], limit: int) -> list[Message]:
-        """The first messages of a node's queue in order, less ``exclude``: at most ``limit``, and about ``MESSAGE_READ_OCTETS`` in memory.
+        """The first messages of a node's queue in order, less ``exclude``: at most ``limit``, and about
+        ``MESSAGE_READ_OCTETS`` in memory.
 
         May include messages acknowledged moments ago, if they are not in ``exclude``.
         """
@@ -229,13 +241,17 @@ class Store:
         return await self.messages([msgid for _, msgid in ids])
 
     def has_more(self, node: int, known: int) -> bool:
-        """Whether the node's queue has more than ``known`` messages, those acknowledged but not yet committed left out."""
+        """Whether the node's queue has more than ``known`` messages, those acknowledged but not yet
+        committed left out.
+        """
         pending = self.queues.nodes.get(node)
         acked = len(self._acks.get(node, ())) + len(self._acks_in_commit.get(node, ()))
         return pending is not None and pending.count - acked > known
 
     async def messages(self, msgids: Sequence[int]) -> list[Message]:
-        """Messages by id, in the order asked for, up to about ``MESSAGE_READ_OCTETS``; those that are gone are left out."""
+        """Messages by id, in the order asked for, up to about ``MESSAGE_READ_OCTETS``; those that are gone
+        are left out.
+        """
         cached = [self.cache.get(msgid) for msgid in msgids]
         found = [message for message in cached if message is not None]
         if len(found) == len(cached):
@@ -293,7 +309,9 @@ class Store:
     # the owner
 
     async def run(self) -> None:
-        """The owner task. Ends after ``close``. Raises ``StoreBroken`` if the disk fails: then stop the box and start it anew."""
+        """The owner task. Ends after ``close``. Raises ``StoreBroken`` if the disk fails: then stop the box
+        and start it anew.
+        """
         try:
             while not self._stopping or self._jobs or self._acks:
                 await self._wait()
@@ -373,8 +391,16 @@ class Store:
         """Decide, write, tell."""
         scene, queues = self.scene, self.queues
         scene.at(time.time_ns())
-        lookups = [(job.node, job.key) for job in jobs if job.lookup and job.key and (job.node, job.key) not in queues.requests]
-        on_disk = await self._thread(self._database.find_requests, scene.now_ms // DAY_MS, lookups) if lookups else {}
+        lookups = [
+            (job.node, job.key)
+            for job in jobs
+            if job.lookup and job.key and (job.node, job.key) not in queues.requests
+        ]
+        on_disk = (
+            await self._thread(self._database.find_requests, scene.now_ms // DAY_MS, lookups)
+            if lookups
+            else {}
+        )
         write = Write()
         traffic: list[Acked | Sent | Inherited | Requested] = []
         for node, msgids in acks.items():
@@ -399,7 +425,9 @@ class Store:
         write.inherits = [(fact.node, fact.source) for fact in traffic if type(fact) is Inherited]
         for kind, facts in ((LASTING, write.lasting), (TRAFFIC, traffic)):
             if facts:
-                write.entries.append(self._entry(kind, encode_facts(facts), len(write.entries), write.entries))
+                write.entries.append(
+                    self._entry(kind, encode_facts(facts), len(write.entries), write.entries)
+                )
         if write.entries:
             written = await self._thread(self._database.commit, write)
             self._seq += len(write.entries)
@@ -455,7 +483,9 @@ class Store:
         """Spill, cut, checkpoint, ballast, when they are due."""
         now = time.monotonic()
         queues = self.queues
-        if queues.weight and (queues.weight > self.settings.spill_weight or now - self._last_spill > self.settings.spill_every_s):
+        if queues.weight and (
+            queues.weight > self.settings.spill_weight or now - self._last_spill > self.settings.spill_every_s
+        ):
             await self._spill()
         if self._database.checkpoint_due:
             async with self._lock:
@@ -491,5 +521,3 @@ class Store:
 
     async def _thread(self, function: Callable[..., T], *args: object) -> T:
         return await trio.to_thread.run_sync(function, *args, limiter=self._limiter)
-
-

@@ -1,7 +1,8 @@
 """``pocket journal verify``: is the journal whole, and are the tables what it says?
 
-Reads a snapshot through a connection of its own, so it can run beside a serving box. The accounts must be what the lasting entries
-make; the queues must be what the traffic entries make; every message that somebody waits for must be there, octet for octet.
+Reads a snapshot through a connection of its own, so it can run beside a serving box. The accounts must be
+what the lasting entries make; the queues must be what the traffic entries make; every message that somebody
+waits for must be there, octet for octet.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ PIECE = 1 << 20
 
 
 def verify(folder: Path) -> dict[str, Any]:
-    """Check the store in ``folder``: ``{"ok", "entries", "messages", "problems": [text]}``. Blocks; changes nothing.
+    """Check the store in ``folder``: ``{"ok", "entries", "messages", "problems": [text]}``. Blocks; changes
+    nothing.
 
     Raises ``FileNotFoundError`` if there is no store, ``sqlite3.Error`` if it cannot be read at all.
     """
@@ -65,7 +67,9 @@ class _Replay:
                 self.site.apply(fact)
 
 
-def _check_entries(connection: sqlite3.Connection, problems: list[str]) -> tuple[int, dict[int, facts.Sent], _Replay]:
+def _check_entries(
+    connection: sqlite3.Connection, problems: list[str]
+) -> tuple[int, dict[int, facts.Sent], _Replay]:
     boxes = {n: (i, bytes(k)) for n, i, k in connection.execute("SELECT number, id, public_key FROM box")}
     checkers = {i: Checker(k) for i, k in boxes.values()}
     replay = _Replay()
@@ -117,7 +121,11 @@ def _plain(thing: Any) -> str:
 
 
 def _check_queues(
-    connection: sqlite3.Connection, folder: Path, sent: dict[int, facts.Sent], replay: _Replay, problems: list[str]
+    connection: sqlite3.Connection,
+    folder: Path,
+    sent: dict[int, facts.Sent],
+    replay: _Replay,
+    problems: list[str],
 ) -> int:
     tables = Queues(1 << 62, 1 << 62)
     replay_tail(connection, tables)
@@ -141,7 +149,9 @@ def _check_queues(
     return len(waiting)
 
 
-def _check_message(connection: sqlite3.Connection, folder: Path, msgid: int, fact: facts.Sent | None) -> Iterator[str]:
+def _check_message(
+    connection: sqlite3.Connection, folder: Path, msgid: int, fact: facts.Sent | None
+) -> Iterator[str]:
     row = connection.execute(
         "SELECT head, data, blob, size FROM fresh WHERE msgid = ?1"
         " UNION ALL SELECT head, data, blob, size FROM message WHERE msgid = ?1",
@@ -168,5 +178,3 @@ def _check_message(connection: sqlite3.Connection, folder: Path, msgid: int, fac
             return
     if octets != size or content_digest(head, hashed.digest()) != fact.digest:
         yield f"message {msgid:016x}: its octets are not what was accepted"
-
-
