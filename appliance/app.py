@@ -17,8 +17,9 @@ import os
 import resource
 import signal
 import socket
+import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -70,8 +71,9 @@ def run(config: Config) -> None:
 async def _main(config: Config) -> None:
     health = Health()
     store = await trio.to_thread.run_sync(_open_store, config)
-    cert, key = config.tls.cert, config.tls.key
-    if cert is None or key is None:
+    if config.tls.cert is not None and config.tls.key is not None:
+        cert, key = config.tls.cert, config.tls.key
+    else:
         cert, key = await trio.to_thread.run_sync(ensure_certificate, config.data / "tls", config.name)
     context = server_context(cert, key)
     sockets = _listen(config)
@@ -121,7 +123,7 @@ async def _own(store: Store, done: trio.Event) -> None:
 async def _accept(
     service: Service,
     sockets: list[socket.socket],
-    context: object,
+    context: ssl.SSLContext,
     links: trio.Nursery,
     scope: trio.CancelScope,
 ) -> None:
@@ -135,7 +137,7 @@ async def _accept(
                 sock.close()
 
 
-async def _signalled(signals: object) -> None:
+async def _signalled(signals: AsyncIterator[int]) -> None:
     async for _ in signals:
         return
 
@@ -148,7 +150,7 @@ async def _watch_disk(store: Store, health: Health) -> None:
         problem = None
         if room.low:
             problem = (
-                f"the disk is nearly full: {room.free >> 20} MiB free, {room.reserve >> 20} MiB are the reserve;"
+                f"the disk is nearly full: {room.free >> 20} MiB free, the reserve is {room.reserve >> 20} MiB;"
                 " new messages are refused until devices fetch theirs or room is made"
             )
         if room.low != was_low:

@@ -245,7 +245,7 @@ class Words:
         )
         if not found:
             raise ControlError(
-                f"there is no device {name!r}: give its number or MEMBER/LABEL, as shown by pocket device list"
+                f"there is no device {name!r}: give its number or MEMBER/LABEL, as pocket device list shows"
             )
         if len(found) > 1:
             numbers = ", ".join(str(n.number) for n in found)

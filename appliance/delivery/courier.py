@@ -151,7 +151,7 @@ class Courier:
         return self._settings.window_messages - len(self._flights)
 
     def _worth_reading(self) -> bool:
-        """A read from the store costs as much as some messages: not for the first free place in the window."""
+        """A read from the store costs as much as some messages: not for every free place in the window."""
         return self._room() * READ_SHARE >= self._settings.window_messages
 
     def _next_ids(self) -> list[int]:

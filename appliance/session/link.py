@@ -173,7 +173,7 @@ class Link:
                 await self._requests.take(event)
 
     async def next_data(self) -> wire.Data:
-        """The next piece of a large request's data. Raises ``LinkLost`` if the client leaves in the middle."""
+        """The next piece of a large request's data. Raises ``LinkLost`` if the client leaves meanwhile."""
         while True:
             event = self.wire.next_event()
             if type(event) is wire.Data:

@@ -71,7 +71,10 @@ class Registration:
             return None
         if self.mode == "closed":
             return "registration is closed on this site: ask its owner"
-        return "pairing is not open: press the button of the box, or ask the owner to open pairing, then try again within two minutes"
+        return (
+            "pairing is not open: press the button of the box, or ask its owner to open pairing,"
+            " then try again within two minutes"
+        )
 
 
 class Service:

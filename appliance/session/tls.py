@@ -13,6 +13,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import trio
@@ -102,10 +103,8 @@ class TlsStream:
         if self._sock.fileno() < 0:
             return
         trio.lowlevel.notify_closing(self._sock)
-        try:
+        with suppress(OSError, ValueError):
             self._sock.unwrap()
-        except (OSError, ValueError):
-            pass
         self._sock.close()
 
     async def _retry(self, call: Callable[..., T], *args: object) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from appliance import wire
 from appliance.site.facts import GroupAdded, Role, RoleSet
@@ -142,7 +143,7 @@ def _tell(
     members: Iterable[int],
     act: str,
     alias: str,
-    **extra: str,
+    **extra: Any,
 ) -> None:
     nodes = _nodes(scene, members)
     scene.check_room(nodes, 0)

@@ -25,9 +25,15 @@ OHI_MAX = 1000
 class Credentials(Protocol):
     """Random text for a new account or node, made by the caller."""
 
-    uid: str
-    secret: bytes
-    password: str
+    @property
+    def uid(self) -> str: ...
+
+    @property
+    def secret(self) -> bytes:
+        """What is stored of the password."""
+
+    @property
+    def password(self) -> str: ...
 
 
 def decide(
@@ -119,7 +125,7 @@ def _user_edit(
     scene.refuse_if(name_problem("newnode", request.newnode, shortest=1))
     if len(member.nodes) >= scene.limits.nodes_per_member:
         raise Refusal(
-            f"limit reached: a member has at most {scene.limits.nodes_per_member} nodes; drop one that is lost"
+            f"limit reached: a member has at most {scene.limits.nodes_per_member} nodes; drop a lost one"
         )
     scene.check_room(member.nodes, 0)
     number = decision.node = scene.mint.number(scene.site.last_number)

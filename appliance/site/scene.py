@@ -147,7 +147,7 @@ class Scene:
         limit = self.limits.disk_octets_per_member
         if self.load.stored_octets(member) + size > limit:
             raise Refusal(
-                f"limit reached: your messages that wait for others take {limit} octets, the most for a member"
+                f"limit reached: your messages that wait for others take up the {limit} octets of a member"
             )
 
     def check_quota(self, member: int) -> None:

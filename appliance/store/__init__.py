@@ -1,4 +1,4 @@
-"""The store: the only SQLite and the only blob files. Journal and rows, one commit, then everybody is told."""
+"""The store: the only SQLite, the only blob files. Journal and rows, one commit, then everybody is told."""
 
 from appliance.store.blobs import Blobs, Upload
 from appliance.store.errors import DiskFull, StoreBroken, StoreError

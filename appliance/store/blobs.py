@@ -36,7 +36,7 @@ class Blobs:
         self._serial = 0
 
     def prepare(self, named: set[bytes]) -> None:
-        """At start (blocking): make the folders; remove unfinished uploads and files that no message names."""
+        """At start (blocking): make the folders; remove unfinished uploads and files nobody names."""
         self._incoming.mkdir(parents=True, exist_ok=True)
         for path in self._incoming.iterdir():
             path.unlink()

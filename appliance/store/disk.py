@@ -55,7 +55,8 @@ class Disk:
         """Why ``size`` octets cannot be taken in; None if they can."""
         room = self.room()
         if room.free - size < room.reserve:
-            return f"disk full: {max(0, room.free) >> 20} MiB free, of which {room.reserve >> 20} MiB are a reserve; try again later"
+            free, reserve = max(0, room.free) >> 20, room.reserve >> 20
+            return f"disk full: {free} MiB free, of which {reserve} MiB are a reserve; try again later"
         return None
 
     def set_ballast(self) -> None:

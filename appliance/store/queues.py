@@ -20,6 +20,7 @@ from appliance.site import facts
 from appliance.site.facts import Acked, Inherited, Requested, Sent
 
 DAY_MS = 86_400_000
+LET_IT_FETCH = ": let it fetch them, or drop it if it is lost"
 
 
 @dataclass(slots=True)
@@ -84,9 +85,9 @@ class Queues:
         if pending is None:
             return None
         if pending.count >= self.max_messages:
-            return f"has {pending.count} messages waiting, the most it may have: let it fetch them, or drop it if it is lost"
+            return f"has {pending.count} messages waiting, the most it may have{LET_IT_FETCH}"
         if pending.octets + size > self.max_octets:
-            return f"has {pending.octets} octets waiting, the most are {self.max_octets}: let it fetch them, or drop it if it is lost"
+            return f"has {pending.octets} octets waiting, the most are {self.max_octets}{LET_IT_FETCH}"
         return None
 
     def stored_octets(self, member: int) -> int:

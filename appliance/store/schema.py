@@ -63,8 +63,8 @@ CREATE TABLE standing (
     UNIQUE (gid, member)
 ) STRICT;
 
--- The octets of messages since 'spilled'. Emptied as a whole by each spill, which costs next to nothing, where deleting
--- rows would write their pages to the card once more.
+-- The octets of messages since 'spilled'. Emptied as a whole by each spill, which costs next to nothing,
+-- where deleting rows would write their pages to the card once more.
 CREATE TABLE fresh (
     msgid INTEGER PRIMARY KEY,
     rank INTEGER NOT NULL,
@@ -97,7 +97,8 @@ CREATE TABLE queue (
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX queue_message ON queue (msgid);
 
--- Keys of the requests of the last day, as of 'spilled': one row a node and spill. day = posted_ms / 86,400,000.
+-- Keys of the requests of the last day, as of 'spilled': one row a node and spill.
+-- day = posted_ms / 86,400,000.
 CREATE TABLE request (
     day INTEGER NOT NULL,
     node INTEGER NOT NULL,
@@ -123,7 +124,8 @@ def prepare(connection: sqlite3.Connection) -> None:
         return
     if version > VERSION:
         raise SchemaError(
-            f"the data was written by a newer version (schema {version}, this one knows {VERSION}): install that version again"
+            f"the data was written by a newer version (schema {version}, this one knows {VERSION}):"
+            " install that version again"
         )
     from sqlite_utils import Database, Migrations  # only when needed: it costs 4 MB of memory
 

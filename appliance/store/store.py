@@ -34,7 +34,7 @@ from appliance.store.blobs import Blobs
 from appliance.store.cache import Cache
 from appliance.store.database import DAY_MS, Database, Write
 from appliance.store.disk import Disk
-from appliance.store.errors import DiskFull, StoreBroken, StoreError
+from appliance.store.errors import DiskFull, StoreBroken
 from appliance.store.journal import GENESIS, BoxKey, Entry
 from appliance.store.queues import Done, Queues
 
