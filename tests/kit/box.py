@@ -52,7 +52,11 @@ class Box:
             self._arguments += ["--config", str(self.folder / "config.toml")]
         self._process: subprocess.Popen[bytes] | None = None
         self._prompter: Client | None = None
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
