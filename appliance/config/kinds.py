@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
 UNITS |= {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
+PARAMS_OCTETS_MAX = 2048
 HOST = re.compile(r"[0-9A-Za-z_.:%-]*")
 
 
@@ -61,6 +62,11 @@ def parse_endpoint(text: str) -> Endpoint:
     return Endpoint(host or "0.0.0.0", int(port))
 
 
+def quoted(text: str) -> str:
+    """A TOML string."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 class Kind:
     """What a setting may be."""
 
@@ -75,7 +81,7 @@ class Kind:
 
     def write(self, value: Any) -> str:
         """`value` as TOML."""
-        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+        return quoted(str(value))
 
 
 class Flag(Kind):
@@ -191,6 +197,25 @@ class Text(Kind):
         if size > self.high:
             raise ValueError(f"is too long: {size} octets where {self.high} fit")
         return raw
+
+
+class Params(Kind):
+    """What a client adds to a web address: a query string, or a table of texts. Passed on as it is."""
+
+    def read(self, raw: object, base: Path) -> str | dict[str, str]:
+        if isinstance(raw, str):
+            return str(Text(0, PARAMS_OCTETS_MAX).read(raw, base))
+        if not isinstance(raw, dict) or not all(isinstance(value, str) for value in raw.values()):
+            raise ValueError('must be a query string or a table of texts: { scope = "openid" }')
+        size = sum(len(name.encode()) + len(value.encode()) for name, value in raw.items())
+        if size > PARAMS_OCTETS_MAX:
+            raise ValueError(f"is too long: {size} octets where {PARAMS_OCTETS_MAX} fit")
+        return dict(raw)
+
+    def write(self, value: Any) -> str:
+        if isinstance(value, str):
+            return quoted(value)
+        return "{ " + ", ".join(f"{quoted(name)} = {quoted(text)}" for name, text in value.items()) + " }"
 
 
 @dataclass(frozen=True)

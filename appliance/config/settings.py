@@ -9,7 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from appliance.config.kinds import Address, Choice, Count, Endpoint, File, Flag, Kind, Number, Size, Text, Url
+from appliance.config.kinds import (
+    Address,
+    Choice,
+    Count,
+    Endpoint,
+    File,
+    Flag,
+    Kind,
+    Number,
+    Params,
+    Size,
+    Text,
+    Url,
+)
 
 KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
 HERE = Path()
@@ -122,10 +135,10 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthUrl:
-    """Where a client goes and with what query string: clients are told `[url, params]` (TMTP 4)."""
+    """Where a client goes and what it adds: clients are told `[url, params]` (TMTP 4)."""
 
     url: str = needed(Url())
-    params: str = setting(Text(0, 2048), "")
+    params: str | dict[str, str] = setting(Params(), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,7 +79,7 @@ def test_what_is_shown_loads_to_the_same_configuration(tmp_path):
         "label": 'Q"\\ ☃',
         "login": {"url": "https://a.example/l", "params": "x=1&y=%20"},
     }
-    provider |= {"token": {"url": "https://a.example/t"}, "optional": True}
+    provider |= {"token": {"url": "https://a.example/t", "params": {"a b": '"', "ö": ""}}, "optional": True}
     changed = load(
         None,
         {

@@ -121,6 +121,19 @@ def told(tmp_path):
             "auth.provider.key_set_url = 'http://a.example/k' must begin with https://",
         ),
         ((PROVIDER + VERIFIED) * 2, 'FILE:10: auth.provider "A" is there twice'),
+        (
+            PROVIDER.replace('/l"', '/l", params = { x = 1 }'),
+            "auth.provider.login.params = {'x': 1} must be a query string or a table of texts",
+        ),
+        (PROVIDER.replace('/l"', '/l", params = 1'), "auth.provider.login.params = 1 must be a query string"),
+        (
+            PROVIDER.replace('/l"', '/l", params = "' + "x" * 2049 + '"'),
+            "is too long: 2049 octets where 2048 fit",
+        ),
+        (
+            PROVIDER.replace('/l"', '/l", params = { "ö" = "' + "x" * 2047 + '" }'),
+            "is too long: 2049 octets where 2048 fit",
+        ),
         ("[[auth.provider]]\nlabel='x'\n" * 27, "FILE:53: more than 26 of auth.provider"),
         ("a = 1\nname = \n", "FILE:2: this is no TOML at column 8: invalid value"),
         ("name = 'a'\nname = 'b'", "FILE:2: this is no TOML at"),
