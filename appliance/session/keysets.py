@@ -23,7 +23,6 @@ that seems to come from the future is taken as old.
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import time
@@ -33,6 +32,8 @@ from functools import partial
 from pathlib import Path
 
 import trio
+
+from appliance.log import get_logger
 
 FETCH_TIMEOUT_S = 3.0
 """Below the 5 s that a client has from connecting to the end of its login (TMTP 2)."""
@@ -48,7 +49,7 @@ Key = dict[str, str]
 
 _MEMBERS = ("kty", "kid", "alg", "use", "crv", "n", "e", "x", "y")
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class Unavailable(Exception):
@@ -175,7 +176,7 @@ class KeySets:
             await self._save()
         finally:
             if held.failure:
-                log.warning("cannot get the key set at %s: %s", url, held.failure)
+                log.warning("a login provider's keys cannot be fetched", url=url, reason=held.failure)
             held.running = None
             done.set()
 
@@ -217,7 +218,7 @@ class KeySets:
             return {}
         except Exception as error:
             # The file may be anything, and none of it is worth more than a fetch.
-            log.warning("the key sets kept in %s cannot be read (%s): fetching anew", self._cache_path, error)
+            log.warning("kept keys cannot be read", path=str(self._cache_path), reason=str(error))
             return {}
         return stored
 
@@ -233,7 +234,7 @@ class KeySets:
             try:
                 await trio.to_thread.run_sync(self._write_cache, octets, limiter=self._threads)
             except OSError as error:
-                log.warning("the key sets cannot be kept in %s: %s", self._cache_path, error)
+                log.warning("keys cannot be kept", path=str(self._cache_path), reason=str(error))
 
     def _write_cache(self, octets: bytes) -> None:
         new = self._cache_path.with_name(self._cache_path.name + ".new")

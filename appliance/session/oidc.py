@@ -29,6 +29,9 @@ from appliance.session.keysets import FETCH_TIMEOUT_S, KeySets, Unavailable
 
 __all__ = ["AuthError", "Provider", "Subject", "Verifier"]
 
+Params = str | Mapping[str, str]
+"""As a query string, or by name: told to clients as it was configured."""
+
 PROVIDERS_MAX = 26
 BUILD_YEAR = 2026
 """A box whose clock shows an earlier year has not learned the time."""
@@ -42,8 +45,8 @@ class Provider:
     """One `[[auth.provider]]`. `login` and `token`, URL and parameters, are told to clients as they are."""
 
     label: str
-    login: tuple[str, dict[str, str]]
-    token: tuple[str, dict[str, str]]
+    login: tuple[str, Params]
+    token: tuple[str, Params]
     issuer: str | None
     audience: str | None
     key_set_url: str | None
@@ -107,8 +110,8 @@ class Verifier:
         return [
             {
                 "label": provider.label,
-                "login": [provider.login[0], dict(provider.login[1])],
-                "token": [provider.token[0], dict(provider.token[1])],
+                "login": list(provider.login),
+                "token": list(provider.token),
             }
             for provider in self._providers
         ]

@@ -97,25 +97,26 @@ def test_a_key_set_may_be_256_kib_and_not_more(provider, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "says"),
     [
-        b"",
-        b"\xff\xfe\0",
-        b"<html>log in</html>",
-        b"[]",
-        b"7",
-        b'{"keys": {}}',
-        b'{"keys": [1, null, "x"]}',
-        b'{"keys": [',
-        b"[" * 200_000,
-        b'{"keys": ' * 20_000,
-        b"9" * 200_000,
+        (b"", "is no JSON;"),
+        (b"\xff\xfe\0", "is no JSON;"),
+        (b"<html>log in</html>", "is no JSON;"),
+        (b'{"keys": [', "is no JSON;"),
+        (b"[" * 200_000, "is no JSON;"),
+        (b'{"keys": ' * 20_000, "is no JSON;"),
+        (b"9" * 200_000, "is no JSON;"),
+        (b"[]", "no JSON Web Key set"),
+        (b"7", "no JSON Web Key set"),
+        (b'{"keys": {}}', "no JSON Web Key set"),
+        (b'{"keys": [1, null, "x"]}', "no key that can sign"),
     ],
 )
-def test_garbage_for_keys_is_told_and_nothing_breaks(provider, tmp_path, body):
+def test_garbage_for_keys_is_told_and_nothing_breaks(provider, tmp_path, body, says):
     provider.answer = kit.answers(body)
     text = refusal(verifier_of(provider, tmp_path), provider.oidc())
-    assert "cannot get the keys of Example" in text
+    assert text.startswith("cannot get the keys of Example")
+    assert says in text
 
 
 @pytest.mark.parametrize(

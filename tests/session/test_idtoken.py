@@ -70,6 +70,8 @@ def test_a_public_key_does_not_serve_as_the_secret_of_an_hmac(provider, tmp_path
 
 def test_a_secret_in_a_key_set_is_no_key(provider, tmp_path):
     secret = b"published by mistake, 32 octets.."
+    provider.published = [{"kty": "oct", "kid": "key-1"}]
+    assert "no key that can sign" in refusal(verifier_of(provider, tmp_path), provider.oidc())
     provider.published = [{"kty": "oct", "kid": "key-1", "k": base64.urlsafe_b64encode(secret).decode()}]
     unsigned = raw_token({"alg": "HS256", "kid": "key-1"}, provider.claims())[:-1]
     digest = hmac.new(secret, unsigned.encode(), hashlib.sha256).digest()
@@ -96,6 +98,12 @@ def test_a_key_that_does_not_say_its_algorithm_fits_all_of_its_type(provider, tm
     verifier = verifier_of(provider, tmp_path)
     assert verify(verifier, oidc_of(other.sign(provider.claims())))
     assert verify(verifier, provider.oidc())
+    elliptic = Signer("key-1", "ES256")
+    assert "ES256, which does not fit" in refusal(verifier, oidc_of(elliptic.sign(provider.claims())))
+    provider.published = [elliptic.jwk()]
+    del provider.published[0]["alg"]
+    verifier = Verifier([setting(provider)], tmp_path / "other.json")
+    assert "RS256, which does not fit" in refusal(verifier, provider.oidc())
 
 
 @pytest.mark.parametrize("bits", [1024, 8200])
@@ -110,8 +118,11 @@ def test_a_key_too_small_or_too_large_is_not_used(provider, tmp_path, bits, monk
     assert "signature of the ID token" in refusal(verifier_of(provider, tmp_path), oidc)
 
 
-def test_a_key_published_with_its_private_half_is_not_used(provider, tmp_path):
-    provider.published[0]["d"] = "AQAB"
+@pytest.mark.parametrize(
+    "also", [{"d": "AQAB"}, {"k": "AQAB"}, {"use": "enc"}, {"key_ops": ["encrypt"]}, {"key_ops": "verify"}]
+)
+def test_a_key_that_gives_itself_away_or_is_not_for_signing_is_not_used(provider, tmp_path, also):
+    provider.published[0] |= also
     assert "no key that can sign" in refusal(verifier_of(provider, tmp_path), provider.oidc())
 
 

@@ -236,4 +236,4 @@ def test_a_damaged_key_file_costs_a_fetch_and_no_more(provider, tmp_path, conten
 def test_a_key_file_that_cannot_be_written_does_not_stop_a_registration(provider, tmp_path, caplog):
     verifier = Verifier([setting(provider)], tmp_path / "nowhere" / "keys.json")
     assert verify(verifier, provider.oidc())
-    assert "cannot be kept" in caplog.text
+    assert "keys cannot be kept" in caplog.text
