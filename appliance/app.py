@@ -150,8 +150,8 @@ async def _watch_disk(store: Store, health: Health) -> None:
         problem = None
         if room.low:
             problem = (
-                f"the disk is nearly full: {room.free >> 20} MiB free, the reserve is {room.reserve >> 20} MiB;"
-                " new messages are refused until devices fetch theirs or room is made"
+                f"the disk is nearly full: {room.free >> 20} MiB free, reserve {room.reserve >> 20} MiB;"
+                " new messages are refused until there is room"
             )
         if room.low != was_low:
             was_low = room.low

@@ -23,7 +23,7 @@ import trio
 from appliance import wire
 from appliance.delivery import Courier
 from appliance.log import get_logger
-from appliance.session.requests import Requests
+from appliance.session.requests import Acked, Requests
 from appliance.session.tls import LinkLost, TlsStream
 from appliance.session.welcome import Refused, welcome
 from appliance.site import OFFLINE, Message, Node
@@ -154,22 +154,21 @@ class Link:
                 self._extend()
                 link.receive_data(octets)
                 event = next_event()
-            kind = type(event)
-            if kind is wire.Ack:
+            if isinstance(event, wire.Ack):
                 msgid = wire.parse_id(event.id)
                 if msgid is not None:
                     self.courier.ack(msgid)
-            elif kind is wire.Pulse:
+            elif isinstance(event, wire.Pulse):
                 pass
-            elif kind is wire.TmtpRev:
+            elif isinstance(event, wire.TmtpRev):
                 verifier = self.service.verifier
                 self.send(link.encode_tmtprev(self.service.name, verifier.auth, verifier.authby))
-            elif kind is wire.Register or kind is wire.Login:
+            elif isinstance(event, wire.Register | wire.Login):
                 await self._log_in(event)
-            elif kind is wire.Quit:
+            elif isinstance(event, wire.Quit):
                 await self._requests.settled()
                 raise Refused(reasons.LOGOUT_OK)
-            else:
+            elif isinstance(event, Acked):
                 await self._requests.take(event)
 
     async def next_data(self) -> wire.Data:

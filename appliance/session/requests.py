@@ -22,7 +22,10 @@ ID_CHARS_MAX = 8192
 """An id goes back in the ack's header, where a character may take six octets."""
 
 KEY_OCTETS = 16
-WITH_DATA = (wire.Post, wire.PostNotify, wire.Ping, wire.GroupInvite)
+Large = wire.Post | wire.PostNotify
+WithData = Large | wire.Ping | wire.GroupInvite
+Acked = WithData | wire.UserEdit | wire.OhiEdit | wire.GroupEdit
+"""Requests that get an ack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Requests:
         while self._in_flight:
             await self._idle.wait()
 
-    async def take(self, request: wire.Request) -> None:
+    async def take(self, request: Acked) -> None:
         """Give a request to the store; its ack follows by itself. Returns when the next one may be read.
 
         Raises ``RemoteProtocolError`` for an id that no ack could carry, ``LinkLost`` if the client leaves
@@ -77,15 +80,15 @@ class Requests:
         limit = self._link.service.settings.requests_in_flight
         while self._in_flight + self._link.backlog >= limit:
             await self._link.drained()
-        if not isinstance(request, WITH_DATA):
+        if not isinstance(request, WithData):
             await self._submit(request, (), EMPTY.digest)
         elif request.inline:
             payloads = _inline(request)
             await self._submit(request, payloads, _digest(payloads))
-        else:
+        elif isinstance(request, Large):
             await self._take_large(request)
 
-    async def _take_large(self, request: wire.Post | wire.PostNotify) -> None:
+    async def _take_large(self, request: Large) -> None:
         """Stream data to files. A refusal is told at once; the data is read all the same."""
         limit = self._link.service.settings.message_octets
         problem = None
@@ -122,11 +125,11 @@ class Requests:
         while not (await self._link.next_data()).last:
             pass
 
-    def _refuse(self, request: wire.Request, problem: str) -> None:
+    def _refuse(self, request: Acked, problem: str) -> None:
         self._store.counts.refused += 1
         self._link.send(wire.encode_ack(request.id, error=problem))
 
-    async def _submit(self, request: wire.Request, payloads: tuple[Payload, ...], digest: bytes) -> None:
+    async def _submit(self, request: Acked, payloads: tuple[Payload, ...], digest: bytes) -> None:
         node = self._node
         fresh = Fresh.make() if type(request) is wire.UserEdit else None
         job = Job(
@@ -143,13 +146,13 @@ class Requests:
         await self._store.submit(job)
 
     def _decide(
-        self, request: wire.Request, payloads: tuple[Payload, ...], fresh: Fresh | None, scene: Scene
+        self, request: Acked, payloads: tuple[Payload, ...], fresh: Fresh | None, scene: Scene
     ) -> Decision:
         if self._node.number not in self._store.site.nodes:
             return Decision(error="this device was dropped")
         return decide(scene, self._node, request, payloads, fresh)
 
-    def _answer(self, request: wire.Request, payloads: tuple[Payload, ...], decision: Decision) -> None:
+    def _answer(self, request: Acked, payloads: tuple[Payload, ...], decision: Decision) -> None:
         """Called by the store after the commit, also when the link is gone."""
         for payload in payloads:
             if payload.data is None:

@@ -75,7 +75,7 @@ class Decision:
 
     ``msgid`` is 0 where the ack has none. ``announced`` and ``withdrawn`` are members whose presence list
     changes. ``dropped`` are nodes whose links have to be cut. ``member`` and ``node`` are those that were
-    made. ``repeated``: this was carried out before, and is the first answer again.
+    made.
     """
 
     error: str | None = None
@@ -89,7 +89,6 @@ class Decision:
     dropped: list[int] = field(default_factory=list)
     member: int = 0
     node: int = 0
-    repeated: bool = False
 
     @property
     def facts(self) -> list[Fact]:

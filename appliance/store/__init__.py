@@ -2,10 +2,11 @@
 
 from appliance.store.blobs import Blobs, Upload
 from appliance.store.errors import DiskFull, StoreBroken, StoreError
+from appliance.store.jobs import Counts, Job, StoreSettings
 from appliance.store.journal import write_synced
 from appliance.store.queues import Done, Pending, Queues
 from appliance.store.schema import SchemaError
-from appliance.store.store import Counts, Job, Store, StoreSettings
+from appliance.store.store import Store
 from appliance.store.verify import verify
 
 __all__ = [

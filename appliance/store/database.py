@@ -8,20 +8,21 @@ database (two more syncs) when about ``CHECKPOINT_OCTETS`` have been written, an
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from appliance.site import TRAFFIC, Message, decode_facts, facts
+from appliance.site import TRAFFIC, Message, facts
 from appliance.site.facts import LastingFact, TrafficFact
 from appliance.store import keys
 from appliance.store.errors import DiskFull, StoreBroken
 from appliance.store.journal import Entry
-from appliance.store.queues import DAY_MS, Done, Queues
+from appliance.store.queues import Queues
+from appliance.store.reading import PLACES, meta, oldest
 from appliance.store.schema import prepare
 
-PLACES = 16
-"""place = seq * PLACES + box number."""
+T = TypeVar("T")
 
 CHECKPOINT_OCTETS = 16 << 20
 CACHE_KIB = 4096
@@ -30,13 +31,13 @@ PAGE = 4096
 
 @dataclass(slots=True)
 class Write:
-    """What one commit makes durable."""
+    """What one commit makes durable. ``acks`` are those of messages in the table ``queue``: node, msgid."""
 
     entries: list[Entry] = field(default_factory=list)
     lasting: list[LastingFact] = field(default_factory=list)
+    traffic: list[TrafficFact] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     acks: list[tuple[int, int]] = field(default_factory=list)
-    inherits: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -85,62 +86,17 @@ class Database:
         finally:
             self.connection.close()
 
-    # reading at start
-
-    def boxes(self) -> dict[int, tuple[str, bytes]]:
-        return {
-            n: (i, bytes(k)) for n, i, k in self.connection.execute("SELECT number, id, public_key FROM box")
-        }
+    # reading at start; what needs no more than a connection is in reading.py
 
     def add_box(self, number: int, box: str, public: bytes) -> None:
         with self.connection:
             self.connection.execute("INSERT INTO box VALUES (?, ?, ?)", (number, box, public))
 
-    def meta(self, key: str, default: int = 0) -> int:
-        row = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return int(row[0]) if row else default
-
-    def lasting(self) -> Iterator[LastingFact]:
-        """The accounts' tables, as the facts that they are derived from."""
-        return read_lasting(self.connection)
-
-    def last_entry(self) -> Entry | None:
-        """The newest entry of this box."""
-        row = self.connection.execute(
-            "SELECT place, clock, kind, prev, body, signature FROM entry WHERE place % ? = ? ORDER BY place DESC LIMIT 1",
-            (PLACES, self.box),
-        ).fetchone()
-        return _entry(row, self.boxes()) if row else None
-
-    def load_queues(self, queues: Queues) -> int:
-        """The queues' sizes from the tables, then the traffic since the last spill. Returns how many
-        entries that was.
-        """
-        for node, count, octets in self.connection.execute(
-            "SELECT node, count(*), sum(size) FROM queue GROUP BY node"
-        ):
-            queues.loaded(node, count, octets)
-        queues.stored.update(self.connection.execute("SELECT member, octets FROM load"))
-        return replay_tail(self.connection, queues)
-
-    def keyed_nodes(self, since_day: int) -> set[int]:
-        """Nodes with keys of requests in the table."""
-        found: set[int] = set()
-        for (day,) in self.connection.execute(
-            "SELECT DISTINCT day FROM request WHERE day >= ?", (since_day,)
-        ).fetchall():
-            node = -1
-            while row := self.connection.execute(
-                "SELECT node FROM request WHERE day = ? AND node > ? ORDER BY node LIMIT 1", (day, node)
-            ).fetchone():
-                node = row[0]
-                found.add(node)
-        return found
-
     def sweep(self) -> Spilled:
         """Remove what a crash left behind: messages that nobody waits for."""
         rows = self.connection.execute(
-            "SELECT msgid FROM message WHERE NOT EXISTS (SELECT 1 FROM queue WHERE queue.msgid = message.msgid)"
+            "SELECT msgid FROM message"
+            " WHERE NOT EXISTS (SELECT 1 FROM queue WHERE queue.msgid = message.msgid)"
         )
         orphans = [msgid for (msgid,) in rows]
         with self.connection:
@@ -148,12 +104,12 @@ class Database:
             self._note_loads({}, spilled)
         return spilled
 
-    def blobs(self) -> set[bytes]:
-        return {
-            bytes(blob)
-            for table in ("message", "fresh")
-            for (blob,) in self.connection.execute(f"SELECT blob FROM {table} WHERE blob IS NOT NULL")
-        }
+    def read(self, function: Callable[..., T], *args: object) -> T:
+        """Call ``function`` with the connection. Raises ``StoreBroken``."""
+        try:
+            return function(self.connection, *args)
+        except sqlite3.Error as error:
+            raise _translated(error) from error
 
     # the commit
 
@@ -181,7 +137,7 @@ class Database:
                 if rows:
                     written.queues.append((node, -1, -rows[0][0]))
                     self._touched.add(msgid)
-            for node, source in write.inherits:
+            for node, source in [(f.node, f.source) for f in write.traffic if isinstance(f, facts.Inherited)]:
                 execute(
                     "INSERT INTO queue SELECT ?, rank, msgid, size FROM queue WHERE node = ?", (node, source)
                 )
@@ -244,7 +200,7 @@ class Database:
                 self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('probe', ?)", (stamp,))
             self.syncs += 1
             self._wal_octets += PAGE
-            if self.meta("probe") != stamp:
+            if meta(self.connection, "probe") != stamp:
                 raise StoreBroken("the database does not return what was written: the card may be dying")
         except sqlite3.Error as error:
             self._rollback()
@@ -262,56 +218,6 @@ class Database:
             raise _translated(error) from error
         self.syncs += 2
         self._wal_octets = 0
-
-    # reading while serving
-
-    def find_requests(self, today: int, wanted: Sequence[tuple[int, bytes]]) -> dict[tuple[int, bytes], Done]:
-        """Those of the requests, by (node, key), that were carried out and are in the table."""
-        found = {}
-        for node, key in wanted:
-            done = keys.find(self.connection, today, node, key)
-            if done is not None:
-                found[node, key] = done
-        return found
-
-    def queued(self, node: int, exclude: set[int], limit: int) -> list[tuple[int, int]]:
-        """The first ``limit`` of the node's rows, less ``exclude``: rank, msgid."""
-        rows = self.connection.execute(
-            "SELECT rank, msgid FROM queue WHERE node = ? ORDER BY rank, msgid LIMIT ?",
-            (node, limit + len(exclude)),
-        )
-        return [row for row in rows if row[1] not in exclude][:limit]
-
-    def read_messages(self, msgids: Sequence[int], max_octets: int) -> list[Message]:
-        """Messages by id, in the order asked for, until ``max_octets`` are full (at least one); those not
-        there are left out.
-        """
-        found: list[Message] = []
-        for msgid in msgids:
-            row = self.connection.execute(
-                "SELECT msgid, rank, head, size, data, blob, sender FROM fresh WHERE msgid = ?1 UNION ALL"
-                " SELECT msgid, rank, head, size, data, blob, sender FROM message WHERE msgid = ?1",
-                (msgid,),
-            ).fetchone()
-            if row:
-                found.append(Message(*row, ()))
-                max_octets -= len(row[2]) + len(row[4] or b"")
-                if max_octets <= 0:
-                    break
-        return found
-
-    def oldest(self, node: int | None = None) -> int:
-        """The lowest id in the table ``queue``, of one node or of all; 0 if there is none."""
-        if node is None:
-            row = self.connection.execute("SELECT coalesce(min(msgid), 0) FROM queue").fetchone()
-        else:
-            row = self.connection.execute(
-                "SELECT coalesce(min(msgid), 0) FROM queue WHERE node = ?", (node,)
-            ).fetchone()
-        return int(row[0])
-
-    def entry_count(self) -> int:
-        return self.connection.execute("SELECT count(*) FROM entry").fetchone()[0]  # type: ignore[no-any-return]
 
     # inside a transaction
 
@@ -392,7 +298,8 @@ class Database:
         for sender, size in spilled.removed:
             changes[sender] = changes.get(sender, 0) - size
         self.connection.executemany(
-            "INSERT INTO load VALUES (?1, max(0, ?2)) ON CONFLICT (member) DO UPDATE SET octets = max(0, octets + ?2)",
+            "INSERT INTO load VALUES (?1, max(0, ?2))"
+            " ON CONFLICT (member) DO UPDATE SET octets = max(0, octets + ?2)",
             [(member, change) for member, change in changes.items() if change],
         )
 
@@ -400,8 +307,8 @@ class Database:
         """Remove this box's traffic entries below the oldest message that is pending, but never the newest
         entry of all.
         """
-        oldest = self.oldest()
-        limit = min(clock, oldest) if oldest else clock
+        pending = oldest(self.connection)
+        limit = min(clock, pending) if pending else clock
         self.connection.execute(
             "DELETE FROM entry WHERE kind = ? AND clock < ? AND place % ? = ? AND place <= ?"
             " AND place < (SELECT max(place) FROM entry)",
@@ -413,59 +320,6 @@ class Database:
             self.connection.execute("ROLLBACK")
 
 
-def read_lasting(connection: sqlite3.Connection) -> Iterator[LastingFact]:
-    """The accounts' tables as facts, in an order in which they can be applied."""
-    for number, uid, at_ms, issuer, subject, audience in connection.execute(
-        "SELECT * FROM member ORDER BY number"
-    ):
-        yield facts.MemberAdded(number, uid, at_ms)
-        if issuer is not None:
-            yield facts.SubjectBound(number, issuer, subject, audience)
-    for row in connection.execute("SELECT number, member, label, secret, at_ms FROM node ORDER BY number"):
-        yield facts.NodeAdded(*row)
-    for row in connection.execute("SELECT alias, member FROM alias ORDER BY rowid"):
-        yield facts.AliasAdded(*row)
-    for (gid,) in connection.execute("SELECT gid FROM team ORDER BY rowid"):
-        yield facts.GroupAdded(gid)
-    for row in connection.execute("SELECT gid, member, alias, role FROM standing ORDER BY rowid"):
-        yield facts.RoleSet(*row)
-
-
-def read_entries(
-    connection: sqlite3.Connection, boxes: dict[int, tuple[str, bytes]], above: int = 0
-) -> Iterator[Entry]:
-    """Entries in order of place, from the first with a place above ``above``."""
-    rows = connection.execute(
-        "SELECT place, clock, kind, prev, body, signature FROM entry WHERE place > ? ORDER BY place", (above,)
-    )
-    for row in rows:
-        yield _entry(row, boxes)
-
-
-def replay_tail(connection: sqlite3.Connection, queues: Queues) -> int:
-    """Apply the traffic since the last spill, less what went to nodes dropped since. Returns how many
-    entries that was.
-    """
-    boxes = {n: (i, bytes(k)) for n, i, k in connection.execute("SELECT number, id, public_key FROM box")}
-    row = connection.execute("SELECT value FROM meta WHERE key = 'spilled'").fetchone()
-    spilled = int(row[0]) if row else 0
-    count = 0
-    for entry in read_entries(connection, boxes, spilled * PLACES + PLACES - 1):
-        for fact in decode_facts(entry.body):
-            if isinstance(fact, facts.NodeDropped):
-                queues.node_dropped(fact.node)
-            elif isinstance(fact, TrafficFact):
-                queues.apply(fact)
-        count += 1
-    return count
-
-
-def _entry(row: tuple[int, int, int, bytes, bytes, bytes], boxes: dict[int, tuple[str, bytes]]) -> Entry:
-    place, clock, kind, prev, body, signature = row
-    seq, box = divmod(place, PLACES)
-    return Entry(boxes[box][0], seq, clock, kind, prev, body, signature)
-
-
 def _translated(error: sqlite3.Error) -> Exception:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
@@ -475,16 +329,3 @@ def _translated(error: sqlite3.Error) -> Exception:
     return StoreBroken(
         f"the database does not work ({error}): see whether the disk is there, writable and healthy"
     )
-
-
-__all__ = [
-    "DAY_MS",
-    "PLACES",
-    "Database",
-    "Spilled",
-    "Write",
-    "Written",
-    "read_entries",
-    "read_lasting",
-    "replay_tail",
-]

@@ -64,10 +64,10 @@ class BoxKey:
                 f"{path} is no box key: restore it from a backup, or move the data folder away"
             ) from None
 
-    def sign(self, seq: int, clock: int, kind: int, prev: bytes, body: bytes) -> tuple[Entry, bytes]:
-        """A new entry and its digest."""
+    def sign(self, seq: int, clock: int, kind: int, prev: bytes, body: bytes) -> Entry:
+        """A new entry."""
         digest = Entry(self.box, seq, clock, kind, prev, body).digest()
-        return Entry(self.box, seq, clock, kind, prev, body, self._private.sign(digest)), digest
+        return Entry(self.box, seq, clock, kind, prev, body, self._private.sign(digest))
 
 
 def box_id(public: bytes) -> str:

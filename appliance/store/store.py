@@ -20,7 +20,6 @@ import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -29,16 +28,20 @@ import trio
 
 from appliance.log import get_logger
 from appliance.site import LASTING, TRAFFIC, Decision, Limits, Message, Mint, Scene, Site, encode_facts
-from appliance.site.facts import Acked, Inherited, NodeDropped, Requested, Sent
+from appliance.site.facts import Acked, NodeDropped, Requested
+from appliance.store import reading
 from appliance.store.blobs import Blobs
 from appliance.store.cache import Cache
-from appliance.store.database import DAY_MS, Database, Write
+from appliance.store.database import Database, Write, Written
 from appliance.store.disk import Disk
 from appliance.store.errors import DiskFull, StoreBroken
-from appliance.store.journal import GENESIS, BoxKey, Entry
-from appliance.store.queues import Done, Queues
+from appliance.store.jobs import Counts, Job, StoreSettings
+from appliance.store.journal import GENESIS, BoxKey
+from appliance.store.queues import DAY_MS, Done, Queues
 
 T = TypeVar("T")
+RequestKey = tuple[int, bytes]
+"""Node, and a digest of the request's octets."""
 
 log = get_logger(__name__)
 
@@ -49,67 +52,6 @@ BALLAST_EVERY_S = 60.0
 BATCH_JOBS = 1000
 FULL_RETRY_S = 1.0
 DAY_NS = 86_400_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class StoreSettings:
-    """Seconds, octets, counts."""
-
-    acks_delay_s: float = 0.05
-    spill_every_s: float = 30.0
-    spill_weight: int = 20_000
-    cache_octets: int = 16 << 20
-    queue_messages: int = 100_000
-    queue_octets: int = 8 << 30
-    reserve_percent: float = 5.0
-    reserve_octets: int = 512 << 20
-
-
-class Job:
-    """A request that waits for its commit.
-
-    ``decide`` is called by the owner with the scene; ``done`` after the commit, or with an error; it must
-    not block or raise. ``key`` (with ``node`` and ``link``) is what a repetition is recognised by;
-    ``lookup`` says that the node may have sent this on an earlier link. ``takes_room``: refused while the
-    disk is low. ``octets`` is the memory that the job holds.
-    """
-
-    __slots__ = ("decide", "decision", "done", "key", "link", "lookup", "node", "octets", "takes_room")
-
-    def __init__(
-        self,
-        decide: Callable[[Scene], Decision],
-        done: Callable[[Decision], None],
-        *,
-        node: int = 0,
-        link: int = 0,
-        key: bytes | None = None,
-        lookup: bool = False,
-        takes_room: bool = False,
-        octets: int = 0,
-    ) -> None:
-        self.decide = decide
-        self.done = done
-        self.node = node
-        self.link = link
-        self.key = key
-        self.lookup = lookup
-        self.takes_room = takes_room
-        self.octets = octets
-        self.decision = Decision()
-
-
-@dataclass(slots=True)
-class Counts:
-    """Since the start."""
-
-    commits: int = 0
-    requests: int = 0
-    messages: int = 0
-    refused: int = 0
-    repeated: int = 0
-    acks: int = 0
-    failed_commits: int = 0
 
 
 class Store:
@@ -141,7 +83,6 @@ class Store:
         self._trouble: str | None = None
         self._keyed: set[int] = set()
         self._last_spill = self._last_cut = self._last_ballast = time.monotonic()
-        self._last_commit = float("-inf")
         self._load(limits)
 
     @classmethod
@@ -154,36 +95,37 @@ class Store:
 
     def _load(self, limits: Limits) -> None:
         database = self._database
-        boxes = database.boxes()
+        connection = database.connection
+        boxes = reading.boxes(connection)
         if not boxes:
             database.add_box(0, self.key.box, self.key.public)
         elif boxes.get(0, ("", b""))[0] != self.key.box:
             raise ValueError(
                 "the key file and the database are of different boxes: restore both from the same backup"
             )
-        last = database.last_entry()
+        last = reading.last_entry(connection, database.box)
         self._seq = last.seq if last else 0
         self._prev = last.digest() if last else GENESIS
-        self._spilled_seq = database.meta("spilled")
+        self._spilled_seq = reading.meta(connection, "spilled")
         self._read_site()
-        database.load_queues(self.queues)
+        reading.load_queues(connection, self.queues)
         spilled = database.sweep()
         for sender, size in spilled.removed:
             self.queues.stored[sender] = max(0, self.queues.stored.get(sender, 0) - size)
-        self.blobs.prepare(database.blobs())
+        self.blobs.prepare(reading.blobs(connection))
         mint = Mint(last.clock if last else 0, box=0)
         self.scene = Scene(self.site, mint, limits, self.queues)
         self.scene.at(time.time_ns())
-        self._keyed = database.keyed_nodes(self.scene.now_ms // DAY_MS - 1)
+        self._keyed = reading.keyed_nodes(connection, self._today - 1)
         self._keyed.update(node for node, _ in self.queues.requests)
         self.disk.set_ballast()
 
     def _read_site(self) -> None:
         """Make the state in memory what the tables say. The object stays the same: others hold it."""
         fresh = Site()
-        for fact in self._database.lasting():
+        for fact in reading.read_lasting(self._database.connection):
             fresh.apply(fact)
-        fresh.last_number = max(fresh.last_number, self._database.meta("last_number"))
+        fresh.last_number = max(fresh.last_number, reading.meta(self._database.connection, "last_number"))
         self.site.__dict__.update(fresh.__dict__)
 
     # what others call
@@ -236,7 +178,7 @@ class Store:
         ids: list[tuple[int, int]] = []
         if pending.on_disk > 0:
             async with self._lock:
-                ids = await self._thread(self._database.queued, node, exclude, limit)
+                ids = await self._read(reading.queued, node, exclude, limit)
         ids = sorted({*ids, *islice(pending.ids(exclude), limit)})[:limit]
         return await self.messages([msgid for _, msgid in ids])
 
@@ -258,7 +200,7 @@ class Store:
             return found
         if not found or cached[0] is None:
             async with self._lock:
-                return await self._thread(self._database.read_messages, msgids, MESSAGE_READ_OCTETS)
+                return await self._read(reading.read_messages, msgids, MESSAGE_READ_OCTETS)
         first_miss = cached.index(None)
         return found[:first_miss]
 
@@ -268,11 +210,6 @@ class Store:
             raise self._failure
         async with self._lock:
             await self._thread(self._database.probe, time.time_ns())
-
-    @property
-    def last_commit(self) -> float:
-        """When the last commit was, in ``time.monotonic`` seconds."""
-        return self._last_commit
 
     @property
     def syncs(self) -> int:
@@ -291,7 +228,7 @@ class Store:
     async def oldest(self, node: int | None = None) -> int:
         """The lowest id that the node, or any, has yet to acknowledge; 0 if there is none."""
         async with self._lock:
-            on_disk = await self._thread(self._database.oldest, node)
+            on_disk = await self._read(reading.oldest, node)
         recent: Iterator[int]
         if node is None:
             recent = (msgid for msgid, message in self.queues.messages.items() if message.waiting > 0)
@@ -389,79 +326,70 @@ class Store:
 
     async def _commit(self, jobs: list[Job], acks: dict[int, list[int]]) -> None:
         """Decide, write, tell."""
-        scene, queues = self.scene, self.queues
-        scene.at(time.time_ns())
-        lookups = [
-            (job.node, job.key)
-            for job in jobs
-            if job.lookup and job.key and (job.node, job.key) not in queues.requests
-        ]
-        on_disk = (
-            await self._thread(self._database.find_requests, scene.now_ms // DAY_MS, lookups)
-            if lookups
-            else {}
-        )
+        self.scene.at(time.time_ns())
+        repeated = await self._find_repeated(jobs)
         write = Write()
-        traffic: list[Acked | Sent | Inherited | Requested] = []
         for node, msgids in acks.items():
-            traffic.append(Acked(node, tuple(msgids)))
-            write.acks += [(node, msgid) for msgid in msgids if not queues.is_recent(node, msgid)]
-        low = self.disk.room().low
-        keys: dict[tuple[int, bytes], Job] = {}
-        dropped: list[int] = []
-        for job in jobs:
-            decision = job.decision = self._decide(job, on_disk, low)
-            if decision.error is not None and not decision.lasting:
-                continue
-            for fact in decision.lasting:
-                self.site.apply(fact)
-            write.lasting += decision.lasting
-            traffic += decision.traffic
-            write.messages += decision.messages
-            dropped += decision.dropped
-            if job.key is not None and decision.posted_ms and not decision.repeated:
-                traffic.append(Requested(job.node, job.key, decision.msgid, decision.posted_ms))
-                keys[job.node, job.key] = job
-        write.inherits = [(fact.node, fact.source) for fact in traffic if type(fact) is Inherited]
-        for kind, facts in ((LASTING, write.lasting), (TRAFFIC, traffic)):
-            if facts:
-                write.entries.append(
-                    self._entry(kind, encode_facts(facts), len(write.entries), write.entries)
-                )
+            write.traffic.append(Acked(node, tuple(msgids)))
+            write.acks += [(node, msgid) for msgid in msgids if not self.queues.is_recent(node, msgid)]
+        links = self._decide_all(jobs, repeated, write)
+        self._make_entries(write)
         if write.entries:
             written = await self._thread(self._database.commit, write)
             self._seq += len(write.entries)
             self._prev = write.entries[-1].digest()
-            self._last_commit = time.monotonic()
             self.counts.commits += 1
-            for change in written.queues:
-                queues.loaded(*change)
-            for fact in write.lasting:
-                if type(fact) is NodeDropped:
-                    queues.node_dropped(fact.node)
-            for fact in traffic:
-                if type(fact) is Requested:
-                    queues.requested(fact, keys[fact.node, fact.key].link)
-                    self._keyed.add(fact.node)
-                else:
-                    queues.apply(fact)
-        for job in jobs:
-            job.done(job.decision)
+            self._apply(write, written, links)
         self.counts.requests += len(jobs)
         self.counts.messages += len(write.messages)
+        for job in jobs:
+            job.done(job.decision)
         for message in write.messages:
             self.cache.put(message)
         self.publish(write.messages)
+        dropped = [number for job in jobs for number in job.decision.dropped]
         if dropped:
             self.on_dropped(dropped)
 
-    def _decide(self, job: Job, on_disk: dict[tuple[int, bytes], Done], low: bool) -> Decision:
-        if job.key is not None and job.lookup:
-            key = (job.node, job.key)
-            done = self.queues.requests.get(key) or on_disk.get(key)
+    async def _find_repeated(self, jobs: list[Job]) -> dict[RequestKey, Done]:
+        """What those requests came to that were carried out before, on another link."""
+        recent = self.queues.requests
+        keys = [(job, (job.node, job.key)) for job in jobs if job.lookup and job.key is not None]
+        on_disk = [key for _, key in keys if key not in recent]
+        found = await self._read(reading.find_requests, self._today, on_disk) if on_disk else {}
+        for job, key in keys:
+            done = recent.get(key) or found.get(key)
             if done is not None and done.link != job.link:
+                found[key] = done
+            else:
+                found.pop(key, None)
+        return found
+
+    def _decide_all(
+        self, jobs: list[Job], repeated: dict[RequestKey, Done], write: Write
+    ) -> dict[RequestKey, int]:
+        """Fill ``write`` with what the requests come to. Returns the links of those whose keys are kept."""
+        low = self.disk.room().low
+        links: dict[RequestKey, int] = {}
+        for job in jobs:
+            key = (job.node, job.key) if job.key is not None else None
+            done = repeated.get(key) if key is not None else None
+            if done is not None:
                 self.counts.repeated += 1
-                return Decision(msgid=done.msgid, posted_ms=done.posted_ms, repeated=True)
+                job.decision = Decision(msgid=done.msgid, posted_ms=done.posted_ms)
+                continue
+            decision = job.decision = self._decide(job, low)
+            for fact in decision.lasting:
+                self.site.apply(fact)
+            write.lasting += decision.lasting
+            write.traffic += decision.traffic
+            write.messages += decision.messages
+            if key is not None and decision.error is None:
+                write.traffic.append(Requested(*key, decision.msgid, decision.posted_ms))
+                links[key] = job.link
+        return links
+
+    def _decide(self, job: Job, low: bool) -> Decision:
         if low and job.takes_room:
             decision = Decision(error=self.disk.problem(0) or "disk full: try again later")
         else:
@@ -474,10 +402,29 @@ class Store:
             self.counts.refused += 1
         return decision
 
-    def _entry(self, kind: int, body: bytes, ahead: int, before: list[Entry]) -> Entry:
-        prev = before[-1].digest() if before else self._prev
-        entry, _ = self.key.sign(self._seq + ahead + 1, self.scene.mint.last, kind, prev, body)
-        return entry
+    def _make_entries(self, write: Write) -> None:
+        """Sign what goes into the journal: lasting facts first."""
+        clock = self.scene.mint.last
+        for kind, facts in ((LASTING, write.lasting), (TRAFFIC, write.traffic)):
+            if facts:
+                seq = self._seq + len(write.entries) + 1
+                prev = write.entries[-1].digest() if write.entries else self._prev
+                write.entries.append(self.key.sign(seq, clock, kind, prev, encode_facts(facts)))
+
+    def _apply(self, write: Write, written: Written, links: dict[RequestKey, int]) -> None:
+        """The commit has happened: bring the queues up to it."""
+        queues = self.queues
+        for change in written.queues:
+            queues.loaded(*change)
+        for lasting in write.lasting:
+            if isinstance(lasting, NodeDropped):
+                queues.node_dropped(lasting.node)
+        for fact in write.traffic:
+            if isinstance(fact, Requested):
+                queues.requested(fact, links[fact.node, fact.key])
+                self._keyed.add(fact.node)
+            else:
+                queues.apply(fact)
 
     async def _upkeep(self) -> None:
         """Spill, cut, checkpoint, ballast, when they are due."""
@@ -507,9 +454,7 @@ class Store:
         queues = self.queues
         async with self._lock:
             try:
-                spilled = await self._thread(
-                    self._database.spill, queues, self._seq, self.scene.now_ms // DAY_MS, cut
-                )
+                spilled = await self._thread(self._database.spill, queues, self._seq, self._today, cut)
             except DiskFull as error:
                 log.error("the queues could not be brought to the tables", error=str(error))
                 await self._thread(self.disk.drop_ballast)
@@ -519,5 +464,13 @@ class Store:
             queues.spilled(spilled.removed)
         await self.blobs.remove(spilled.blobs)
 
+    @property
+    def _today(self) -> int:
+        return self.scene.now_ms // DAY_MS
+
     async def _thread(self, function: Callable[..., T], *args: object) -> T:
         return await trio.to_thread.run_sync(function, *args, limiter=self._limiter)
+
+    async def _read(self, function: Callable[..., T], *args: object) -> T:
+        """Call with the connection, in a worker thread. Raises ``StoreBroken``. The caller holds the lock."""
+        return await self._thread(self._database.read, function, *args)

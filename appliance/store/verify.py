@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from appliance.site import Site, content_digest, decode_facts, facts
-from appliance.store.database import read_entries, read_lasting, replay_tail
 from appliance.store.journal import Checker
 from appliance.store.queues import Queues
+from appliance.store.reading import boxes, read_entries, read_lasting, replay_tail
 
 PROBLEMS_MAX = 100
 PIECE = 1 << 20
@@ -70,12 +70,12 @@ class _Replay:
 def _check_entries(
     connection: sqlite3.Connection, problems: list[str]
 ) -> tuple[int, dict[int, facts.Sent], _Replay]:
-    boxes = {n: (i, bytes(k)) for n, i, k in connection.execute("SELECT number, id, public_key FROM box")}
-    checkers = {i: Checker(k) for i, k in boxes.values()}
+    known = boxes(connection)
+    checkers = {i: Checker(k) for i, k in known.values()}
     replay = _Replay()
     sent: dict[int, facts.Sent] = {}
     count = 0
-    for entry in read_entries(connection, boxes):
+    for entry in read_entries(connection, known):
         count += 1
         problem = checkers[entry.box].check(entry, gap=True)
         if problem is not None:
