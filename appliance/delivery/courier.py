@@ -5,13 +5,14 @@ there. Where hints have been dropped (``_behind``) the next ids are read from th
 flight* from when it is taken until the node acknowledges it; after ``resend_after_s`` without, it is taken
 again, in order.
 
-Bounds per courier: ``window_messages`` in flight, ``HINTS_MAX`` hints: some 100 KiB. Octets in flight are
-counted so that a message larger than a quarter of the window takes a quarter of it: else one large message,
-sent and not yet acknowledged, would keep the others back.
+Bounds per courier: ``window_messages`` and ``window_octets`` in flight, ``HINTS_MAX`` hints: some 100 KiB
+of memory. A message larger than the window is in flight beside it, one at a time: the others need not wait
+for its acknowledgement.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,7 +37,9 @@ class CourierSettings:
 
 @dataclass(slots=True)
 class Flight:
-    """A message that was taken. ``expires`` is in trio's time: infinite until it has been sent."""
+    """A message that was taken. ``charge`` is what it takes of the window: nothing if it is larger than that.
+    ``expires`` is in trio's time: infinite until it has been sent.
+    """
 
     charge: int
     expires: float
@@ -57,6 +60,7 @@ class Courier:
         self._behind = True
         self._flights: dict[int, Flight] = {}
         self._charged = 0
+        self._oversize: int | None = None
 
     def push(self, msgid: int, rank: int) -> None:
         """A message is in the queue and on stable storage."""
@@ -81,6 +85,8 @@ class Courier:
                     hints.remove(msgid)
         else:
             self._charged -= flight.charge
+            if msgid == self._oversize:
+                self._oversize = None
             if self._hints or self._urgent or (self._behind and self._worth_reading()):
                 self._wake()
         self.delivered += 1
@@ -96,7 +102,7 @@ class Courier:
         if again:
             messages = await self._store.messages(again)
             for message in messages:
-                self._flights[message.msgid] = Flight(self._flights.pop(message.msgid).charge, float("inf"))
+                self._flights[message.msgid] = Flight(self._flights.pop(message.msgid).charge, math.inf)
             self.resent += len(messages)
             return messages
         if not self._open():
@@ -123,7 +129,7 @@ class Courier:
         """The link is slow: what was sent has not reached the other side yet, so nothing can have expired."""
         expires = trio.current_time() + self._settings.resend_after_s
         for flight in self._flights.values():
-            if flight.expires != float("inf"):
+            if flight.expires != math.inf:
                 flight.expires = expires
 
     @property
@@ -131,7 +137,7 @@ class Courier:
         """When something is to be sent again, in trio's time; infinite if nothing is in flight."""
         for flight in self._flights.values():
             return flight.expires
-        return float("inf")
+        return math.inf
 
     def _open(self) -> bool:
         return (
@@ -166,18 +172,28 @@ class Courier:
 
     def _launch(self, ids: list[int], messages: list[Message]) -> list[Message]:
         """Put into flight what the window takes; the rest goes back to where it was."""
-        quarter = self._settings.window_octets // 4
         octets = 0
         launched: list[Message] = []
         for message in messages:
-            if self._charged >= self._settings.window_octets or octets >= TAKE_OCTETS:
+            if octets >= TAKE_OCTETS or not self._fits(message):
                 break
-            charge = min(message.octets, quarter)
-            self._flights[message.msgid] = Flight(charge, float("inf"))
+            if message.octets > self._settings.window_octets:
+                self._oversize = message.msgid
+                charge = 0
+            else:
+                charge = message.octets
+            self._flights[message.msgid] = Flight(charge, math.inf)
             self._charged += charge
             octets += len(message.head) + (message.size if message.data is not None else 0)
             launched.append(message)
-        if len(launched) < len(ids):
-            rest = ids[ids.index(launched[-1].msgid) + 1 :] if launched else []
-            self._hints.extendleft(reversed(rest))
+        if len(launched) < len(messages):
+            self._hints.extendleft(reversed(ids[ids.index(messages[len(launched)].msgid) :]))
+        elif messages and messages[-1].msgid != ids[-1]:
+            self._hints.extendleft(reversed(ids[ids.index(messages[-1].msgid) + 1 :]))
         return launched
+
+    def _fits(self, message: Message) -> bool:
+        window = self._settings.window_octets
+        if message.octets > window:
+            return self._oversize is None
+        return self._charged + message.octets <= window

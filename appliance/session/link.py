@@ -41,6 +41,8 @@ FAREWELL_S = 2.0
 NOTICES_MAX = 64
 RECEIVE_OCTETS = 64 << 10
 DEADLINE_STEP_S = 1.0
+DEADLINE_STEPS = 20
+"""Setting a deadline costs as much as a small message: only when it moves by as much."""
 
 
 class Link:
@@ -208,8 +210,9 @@ class Link:
 
     def _extend(self) -> None:
         if self._online:
-            deadline = trio.current_time() + self.service.settings.idle_timeout_s
-            if deadline - self._scope.deadline > DEADLINE_STEP_S or self._scope.deadline > deadline:
+            idle_s = self.service.settings.idle_timeout_s
+            deadline = trio.current_time() + idle_s
+            if not 0 <= deadline - self._scope.deadline < min(DEADLINE_STEP_S, idle_s / DEADLINE_STEPS):
                 self._scope.deadline = deadline
 
     async def _log_in(self, request: wire.Register | wire.Login) -> None:

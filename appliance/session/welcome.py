@@ -52,7 +52,8 @@ async def _register(service: Service, link: Link, request: wire.Register) -> tup
         subject = await service.verifier.verify(request.oidc)
     except AuthError as error:
         log.warning("registration refused", address=link.address, reason=str(error))
-        raise Refused(reasons.AUTHENTICATION_REQUIRED) from None
+        reason = reasons.REGISTER_FAILURE if request.oidc else reasons.AUTHENTICATION_REQUIRED
+        raise Refused(reason) from None
     fresh = Fresh.make()
     bound = (subject.issuer, subject.subject, subject.audience) if subject is not None else None
     decision = await service.store.perform(
