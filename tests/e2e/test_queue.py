@@ -11,6 +11,7 @@ import pytest
 from tests.kit import Box, Client, Frame, People, before_curtain, fresh, nothing_more_for, settle
 
 RESEND_S = 1.0
+WINDOW, WINDOW_OCTETS = 8, 64 << 10
 
 
 def texts(frames: list[Frame]) -> list[bytes]:
@@ -165,11 +166,22 @@ def test_large_and_small_messages_come_in_order(people: People) -> None:
     ]
 
 
+def test_an_ack_to_a_request_goes_ahead_of_queued_messages(people: People) -> None:
+    alice, bob = people.members("alice", "bob")
+    bob.hang_up()
+    for n in range(8):
+        alice.post(b"%d" % n * 4_000_000, to=bob)
+    bob.login()
+    bob.ping("hello", to=alice)
+    assert bob.untaken < 8
+    assert [frame.data[:1] for frame in bob.take(8)] == [b"%d" % n for n in range(8)]
+
+
 @pytest.fixture(scope="module")
 def hasty() -> Iterator[Box]:
-    """A box that sends again soon, and three messages or 64 KiB at a time."""
-    settings = f'resend_after_s = {RESEND_S:.0f}\nwindow_messages = 3\nwindow_octets = "64 KiB"\n'
-    with Box(config="[delivery]\n" + settings) as box:
+    """A box that sends again soon, and so much at a time."""
+    settings = f"resend_after_s = {RESEND_S:.0f}\nwindow_messages = {WINDOW}\n"
+    with Box(config=f'[delivery]\n{settings}window_octets = "{WINDOW_OCTETS >> 10} KiB"\n') as box:
         yield box
 
 
@@ -218,22 +230,23 @@ def test_what_is_not_acknowledged_in_time_is_sent_again_in_order(hasty_people: P
 def test_so_many_messages_are_in_flight_and_no_more(hasty_people: People) -> None:
     alice, bob = hasty_people.members("alice", "bob")
     bob.auto_ack = False
-    for n in range(6):
+    for n in range(WINDOW + 3):
         alice.post(b"%d" % n, to=bob)
-    frames = bob.take(3)
-    assert [f.data for f in frames] == [b"0", b"1", b"2"]
-    assert set(waiting(bob)) <= {b"0", b"1", b"2"}
+    frames = bob.take(WINDOW)
+    sent = [b"%d" % n for n in range(WINDOW)]
+    assert [f.data for f in frames] == sent
+    assert set(waiting(bob)) <= set(sent)
     bob.ack(frames[1])
-    assert bob_gets_next(bob, [b"0", b"2"]) == b"3"
+    assert next_but(sent, bob) == b"%d" % WINDOW
     bob.ack(frames[0])
     bob.ack(frames[2])
-    assert bob_gets_next(bob, [b"0", b"2", b"3"]) == b"4"
-    assert bob_gets_next(bob, [b"0", b"2", b"3", b"4"]) == b"5"
+    assert next_but([*sent, b"%d" % WINDOW], bob) == b"%d" % (WINDOW + 1)
+    assert next_but([*sent, b"%d" % WINDOW, b"%d" % (WINDOW + 1)], bob) == b"%d" % (WINDOW + 2)
 
 
-def bob_gets_next(bob: Client, repeats: list[bytes]) -> bytes:
-    """The next that is no repetition of these."""
-    while (data := bob.next().data) in repeats:
+def next_but(repeats: list[bytes], client: Client) -> bytes:
+    """The data of the next message that is none of these come again."""
+    while (data := client.next().data) in repeats:
         pass
     return data
 
@@ -241,13 +254,15 @@ def bob_gets_next(bob: Client, repeats: list[bytes]) -> bytes:
 def test_so_many_octets_are_in_flight_and_no_more(hasty_people: People) -> None:
     alice, bob = hasty_people.members("alice", "bob")
     bob.auto_ack = False
-    for n in range(3):
-        alice.post(b"%d" % n * 40_000, to=bob)
+    posts = [b"%d" % n * 15_000 for n in range(WINDOW)]
+    for text in posts:
+        alice.post(text, to=bob)
     first = bob.next()
-    assert first.data[:1] == b"0"
-    assert {data[:1] for data in waiting(bob)} <= {b"0"}
+    in_flight = {first.data, *waiting(bob)}
+    assert WINDOW_OCTETS - 15_500 < sum(map(len, in_flight)) < WINDOW_OCTETS + 15_500
+    assert in_flight == set(posts[: len(in_flight)])
     bob.ack(first)
-    assert bob_gets_next(bob, [b"0" * 40_000])[:1] == b"1"
+    assert next_but(posts[: len(in_flight)], bob) == posts[len(in_flight)]
 
 
 def test_one_message_is_in_flight_however_large(hasty_people: People) -> None:
@@ -274,17 +289,16 @@ def test_a_node_that_never_acknowledges_harms_no_other(hasty_people: People) -> 
 def test_user_messages_overtake_in_a_full_window_too(hasty_people: People) -> None:
     alice, bob = hasty_people.members("alice", "bob")
     bob.hang_up()
-    for n in range(5):
+    for n in range(WINDOW + 2):
         alice.post(b"%d" % n, to=bob)
-    bob.login()
     bob.auto_ack = False
-    frames = bob.take(3)
+    bob.login()
+    frames = bob.take(WINDOW)
     also = fresh("also bob")
     bob.edit_user(newalias=also)
-    bob.ack(frames[0])
-    bob.ack(frames[1])
-    bob.ack(frames[2])
+    for frame in frames:
+        bob.ack(frame)
     frame = bob.next()
-    while frame.data in (b"0", b"1", b"2"):
+    while frame in frames:
         frame = bob.next()
     assert frame.op == "user" and frame["newalias"] == also

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -176,6 +177,27 @@ def test_a_node_can_log_in_after_a_protocol_error_on_its_link(people: People) ->
     alice.line.send(b"zzzz")
     alice.expect_quit("invalid header length")
     alice.come_back()
+
+
+@pytest.mark.root
+def test_a_machine_that_vanished_does_not_lock_its_owner_out(new_box: Callable[..., Box]) -> None:
+    settings = "keepalive_idle_s = 1\nkeepalive_interval_s = 1\nuser_timeout_s = 2\n"
+    people = People(new_box(config=f"[link]\n{settings}"))
+    alice = people.member("alice")
+    try:
+        alice.vanish()
+    except PermissionError:
+        pytest.skip("needs root")
+    started = time.monotonic()
+    with pytest.raises(Quit, match="node already connected"):
+        alice.login()
+    while True:
+        try:
+            alice.login()
+            break
+        except Quit:
+            assert time.monotonic() - started < 15
+    alice.expect("login", from_=alice, node="tbd")
 
 
 def test_a_login_refused_as_a_twin_leaves_no_trace(box: Box, people: People) -> None:

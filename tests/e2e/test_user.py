@@ -80,6 +80,13 @@ def test_a_new_node_is_told_to_all_nodes_and_can_log_in(people: People) -> None:
     tablet.close()
 
 
+@pytest.mark.parametrize("label", ["x", "Alice's <\u5c71> & more", "r\ufffdsum\ufffd", "x" * 1000])
+def test_a_label_may_be_any_text(people: People, label: str) -> None:
+    alice = people.member("alice")
+    alice.edit_user(newnode=label)
+    alice.expect("user", from_=alice, newnode=label, nodeid=ANY)
+
+
 def test_two_nodes_may_have_the_same_label(people: People) -> None:
     alice = people.member("alice")
     assert alice.add_node("phone").node != alice.add_node("phone").node

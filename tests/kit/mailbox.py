@@ -107,6 +107,11 @@ class Mailbox:
 
     hang_up = close
 
+    def vanish(self) -> None:
+        """The machine is gone: its TCP says no more. PermissionError unless one is root."""
+        self.line.vanish()
+        self._line = None
+
     def reset(self) -> None:
         """The link is gone, with a TCP reset."""
         self.line.reset()
@@ -168,6 +173,11 @@ class Mailbox:
         while not self._inbox:
             self._pump(deadline - time.monotonic())
         return self._inbox.popleft()
+
+    @property
+    def untaken(self) -> int:
+        """How many messages have been read while waiting for an answer."""
+        return len(self._inbox)
 
     def take(self, count: int) -> list[Frame]:
         return [self.next() for _ in range(count)]
