@@ -129,6 +129,7 @@ class Line:
 
     def vanish(self) -> None:
         """Close without the other side's being told: no FIN, no RST. Needs CAP_NET_ADMIN."""
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         self.socket.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
         self.socket.close()
 
