@@ -66,14 +66,14 @@ def download(url: str, timeout_s: float, octets_max: int) -> bytes:
             url = urljoin(url, location)
     except TimeoutError:
         raise Unavailable(f"it did not answer within {timeout_s:g} s") from None
+    except http.client.HTTPException as error:
+        raise Unavailable(f"its answer is no HTTP ({type(error).__name__})") from None
     except ssl.SSLCertVerificationError as error:
         raise Unavailable(f"its TLS certificate is not trusted: {error.verify_message}") from None
     except socket.gaierror:
         raise Unavailable("its host name is not found: is this box on the Internet?") from None
     except OSError as error:
         raise Unavailable(f"it cannot be reached: {error.strerror or type(error).__name__}") from None
-    except http.client.HTTPException as error:
-        raise Unavailable(f"its answer is no HTTP ({type(error).__name__})") from None
     except ValueError as error:
         raise Unavailable(f"its URL, or where it redirects to, cannot be used: {str(error)[:100]}") from None
     raise Unavailable(f"it redirects more than {REDIRECTS_MAX} times")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import trio
 
 from appliance import wire
 from appliance.site import EMPTY, OFFLINE, ONLINE, Decision, Node, Payload, Scene, decide
-from appliance.store import Blobs, DiskFull, Job, StoreBroken, Upload
+from appliance.store import PIECE_OCTETS, Blobs, DiskFull, Job, StoreBroken, StoreError, Upload
 from appliance.wire import reasons
 
 if TYPE_CHECKING:
@@ -104,17 +105,11 @@ class Requests:
             sizes = [request.notelen, request.datalen - request.notelen]
         intake = Intake(self._store.blobs, sizes)
         try:
+            await intake.fill(self._link.next_data)
             try:
-                while True:
-                    data = await self._link.next_data()
-                    await intake.write(data.octets)
-                    if data.last:
-                        break
                 payloads = await intake.finish()
             except (DiskFull, StoreBroken) as error:
                 self._refuse(request, str(error))
-                if not data.last:
-                    await self._skip()
                 return
             await self._submit(request, payloads, _digest(payloads))
             intake.handed_over()
@@ -176,31 +171,79 @@ class Requests:
 
 
 class Intake:
-    """Sorts the octets of a large request into its parts: each a file, or in memory if it is small."""
+    """Sorts the octets of a large request into its parts: each a file, or in memory if it is small.
+
+    Two tasks, so that the next octets are received while the last are written. Bound: three times
+    ``PIECE_OCTETS`` - gathered, handed over, being written.
+    """
 
     def __init__(self, blobs: Blobs, sizes: list[int]) -> None:
         self._blobs = blobs
-        self._left = list(sizes)
         self._parts: list[Upload | bytearray] = [
             blobs.upload() if size > wire.INLINE_MAX else bytearray() for size in sizes
         ]
+        self._left = list(sizes)
         self._at = 0
         self._pinned: list[bytes] = []
+        self._problem: StoreError | None = None
 
-    async def write(self, octets: bytes) -> None:
-        while octets:
-            piece, octets = octets[: self._left[self._at]], octets[self._left[self._at] :]
+    async def fill(self, next_data: Callable[[], Awaitable[wire.Data]]) -> None:
+        """Take the data in to its end. What goes wrong with writing it is told by ``finish``."""
+        send, receive = trio.open_memory_channel[list[bytes]](1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write_all, receive)
+            async with send:
+                last = False
+                while not last:
+                    pieces: list[bytes] = []
+                    gathered = 0
+                    while gathered < PIECE_OCTETS and not last:
+                        data = await next_data()
+                        pieces.append(data.octets)
+                        gathered += len(data.octets)
+                        last = data.last
+                    await send.send(pieces)
+
+    async def _write_all(self, receive: trio.MemoryReceiveChannel[list[bytes]]) -> None:
+        async with receive:
+            async for pieces in receive:
+                if self._problem is None:
+                    try:
+                        await self._write(pieces)
+                    except StoreError as error:
+                        self._problem = error
+
+    async def _write(self, pieces: list[bytes]) -> None:
+        pending = [memoryview(piece) for piece in pieces]
+        while pending:
+            here, pending = self._split(pending)
             part = self._parts[self._at]
             if isinstance(part, bytearray):
-                part += piece
+                for piece in here:
+                    part += piece
             else:
-                await part.write(piece)
-            self._left[self._at] -= len(piece)
-            if not self._left[self._at] and self._at + 1 < len(self._left):
+                await part.write(here)
+            self._left[self._at] -= sum(map(len, here))
+            if not self._left[self._at] and pending:
                 self._at += 1
 
+    def _split(self, pieces: list[memoryview]) -> tuple[list[memoryview], list[memoryview]]:
+        """What of the pieces is of the present part, and the rest."""
+        room = self._left[self._at]
+        here: list[memoryview] = []
+        for at, piece in enumerate(pieces):
+            if len(piece) > room:
+                if room:
+                    here.append(piece[:room])
+                return here, [piece[room:], *pieces[at + 1 :]]
+            here.append(piece)
+            room -= len(piece)
+        return here, []
+
     async def finish(self) -> tuple[Payload, ...]:
-        """All parts, the files synced and pinned."""
+        """All parts, the files synced and pinned. Raises ``DiskFull`` or ``StoreBroken``."""
+        if self._problem is not None:
+            raise self._problem
         payloads = []
         for part in self._parts:
             if isinstance(part, bytearray):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +20,7 @@ from appliance.store.disk import Disk, full_if_no_space
 from appliance.store.errors import StoreBroken
 from appliance.store.journal import sync_folder
 
-BUFFER_OCTETS = 256 << 10
+PIECE_OCTETS = 512 << 10
 """What an upload gathers before it is written, and what a download reads at once. Memory per upload or
 download: twice this.
 """
@@ -86,7 +86,7 @@ class Blobs:
         try:
             file = await trio.to_thread.run_sync(open, self.path(digest), "rb", 0)
             try:
-                while piece := await trio.to_thread.run_sync(file.read, BUFFER_OCTETS):
+                while piece := await trio.to_thread.run_sync(file.read, PIECE_OCTETS):
                     yield piece
             finally:
                 file.close()
@@ -102,16 +102,13 @@ class Upload:
         self._path = path
         self._file: BinaryIO | None = None
         self._hash = hashlib.sha256()
-        self._pieces: list[bytes] = []
-        self._gathered = 0
         self.size = 0
 
-    async def write(self, octets: bytes) -> None:
-        """Raises ``DiskFull`` or ``StoreBroken``; then ``abort`` it."""
-        self._pieces.append(octets)
-        self._gathered += len(octets)
-        if self._gathered >= BUFFER_OCTETS:
-            await trio.to_thread.run_sync(self._flush)
+    async def write(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Write some pieces, best ``PIECE_OCTETS`` together. Raises ``DiskFull`` or ``StoreBroken``; then
+        ``abort`` it.
+        """
+        await trio.to_thread.run_sync(self._write, pieces)
 
     async def finish(self) -> Payload:
         """Sync, and give the file its name. The blob is pinned: call ``Blobs.unpin`` when its message is
@@ -123,14 +120,12 @@ class Upload:
 
     def abort(self) -> None:
         """Forget it. Safe at any time, also after an error."""
-        self._pieces.clear()
         if self._file is not None:
             self._file.close()
             self._file = None
         self._path.unlink(missing_ok=True)
 
-    def _flush(self) -> None:
-        pieces, self._pieces, self._gathered = self._pieces, [], 0
+    def _write(self, pieces: Sequence[bytes | memoryview]) -> None:
         with full_if_no_space():
             if self._file is None:
                 self._file = open(self._path, "wb", buffering=0)  # noqa: SIM115
@@ -138,12 +133,10 @@ class Upload:
                 self._hash.update(piece)
                 view = memoryview(piece)
                 while view:
-                    written = self._file.write(view)
-                    view = view[written:]
+                    view = view[self._file.write(view) :]
                 self.size += len(piece)
 
     def _finish(self) -> bytes:
-        self._flush()
         assert self._file is not None
         with full_if_no_space():
             os.fsync(self._file.fileno())

@@ -42,6 +42,8 @@ from appliance.store.queues import DAY_MS, Done, Queues
 T = TypeVar("T")
 RequestKey = tuple[int, bytes]
 """Node, and a digest of the request's octets."""
+Acks = dict[int, dict[int, None]]
+"""By node the ids of messages, each once and in order."""
 
 log = get_logger(__name__)
 
@@ -74,8 +76,8 @@ class Store:
         self._jobs: list[Job] = []
         self._jobs_octets = 0
         self._room = trio.Event()
-        self._acks: dict[int, list[int]] = {}
-        self._acks_in_commit: dict[int, list[int]] = {}
+        self._acks: Acks = {}
+        self._acks_in_commit: Acks = {}
         self._bell = trio.Event()
         self._job_bell = trio.Event()
         self._stopping = False
@@ -153,9 +155,17 @@ class Store:
 
     def ack(self, node: int, msgid: int) -> None:
         """A node has a message. On stable storage with the next commit, within ``acks_delay_s``."""
-        self._acks.setdefault(node, []).append(msgid)
+        self._acks.setdefault(node, {})[msgid] = None
         self.counts.acks += 1
         self._bell.set()
+
+    def awaits(self, node: int, msgid: int) -> bool:
+        """Whether a message is in the recent part of a node's queue and not acknowledged by it."""
+        return (
+            self.queues.is_recent(node, msgid)
+            and msgid not in self._acks.get(node, ())
+            and msgid not in self._acks_in_commit.get(node, ())
+        )
 
     def has_keys(self, node: int) -> bool:
         """Whether requests of the node, on a link before, may be sent again."""
@@ -286,7 +296,7 @@ class Store:
         finally:
             self._acks_in_commit = {}
 
-    async def _try(self, jobs: list[Job], acks: dict[int, list[int]]) -> None:
+    async def _try(self, jobs: list[Job], acks: Acks) -> None:
         async with self._lock:
             try:
                 await self._commit(jobs, acks)
@@ -313,9 +323,10 @@ class Store:
                 self._acks.clear()
             await trio.sleep(FULL_RETRY_S)
 
-    def _put_back(self, acks: dict[int, list[int]]) -> None:
+    def _put_back(self, acks: Acks) -> None:
         for node, msgids in acks.items():
-            self._acks.setdefault(node, [])[:0] = msgids
+            self._acks[node] = msgids | self._acks.get(node, {})
+        self._acks_in_commit = {}
 
     async def _failed(self, jobs: list[Job], error: str) -> None:
         self.counts.failed_commits += 1
@@ -324,7 +335,7 @@ class Store:
             job.decision = Decision(error=error)
             job.done(job.decision)
 
-    async def _commit(self, jobs: list[Job], acks: dict[int, list[int]]) -> None:
+    async def _commit(self, jobs: list[Job], acks: Acks) -> None:
         """Decide, write, tell."""
         self.scene.at(time.time_ns())
         repeated = await self._find_repeated(jobs)

@@ -2,8 +2,8 @@
 of them do.
 
 `read` gives the very request that `header` and `rules` would make of the same octets, or None where it is
-not certain of that: unknown or doubled keys, text that is not UTF-8, anything that breaks a rule. None says
-nothing about right or wrong.
+not certain of that: keys that it does not know, text that is not UTF-8, anything that breaks a rule. None
+says nothing about right or wrong.
 """
 
 import re
