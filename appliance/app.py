@@ -32,6 +32,7 @@ from appliance.control import ControlError, control_path
 from appliance.control.server import serve_control
 from appliance.control.words import Words
 from appliance.delivery import CourierSettings, Exchange
+from appliance.first import NotPrepared, prepare
 from appliance.health import Health
 from appliance.notify import sd_notify, watchdog_interval_s
 from appliance.session import GateSettings, LinkSettings, Provider, Registration, Service, Verifier, listen
@@ -57,8 +58,9 @@ def run(config: Config) -> None:
     _raise_limits()
     try:
         with _only_one(config.data):
+            prepare(config.data, config.name)
             trio.run(_main, config)
-    except* (StoreError, SchemaError, ValueError) as group:
+    except* (NotPrepared, StoreError, SchemaError, ValueError) as group:
         error = _first(group)
         log.error("the box stops", error=str(error))
         raise ControlError(str(error)) from None

@@ -1,6 +1,7 @@
 """The store: the only SQLite, the only blob files. Journal and rows, one commit, then everybody is told."""
 
 from appliance.store.blobs import PIECE_OCTETS, Blobs, Upload
+from appliance.store.database import create
 from appliance.store.errors import DiskFull, StoreBroken, StoreError
 from appliance.store.jobs import Counts, Job, StoreSettings
 from appliance.store.journal import write_synced
@@ -24,6 +25,7 @@ __all__ = [
     "StoreError",
     "StoreSettings",
     "Upload",
+    "create",
     "verify",
     "write_synced",
 ]

@@ -27,6 +27,7 @@ T = TypeVar("T")
 CHECKPOINT_OCTETS = 16 << 20
 CACHE_KIB = 4096
 PAGE = 4096
+DATABASE_NAME = "pocket.db"
 
 
 @dataclass(slots=True)
@@ -53,6 +54,12 @@ class Spilled:
 
     removed: list[tuple[int, int]] = field(default_factory=list)
     blobs: list[bytes] = field(default_factory=list)
+
+
+def create(folder: Path) -> None:
+    """Make the database in ``folder``. Raises as ``Database``."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    Database(folder / DATABASE_NAME, box=0).close()
 
 
 class Database:

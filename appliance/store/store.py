@@ -32,7 +32,7 @@ from appliance.site.facts import Acked, NodeDropped, Requested
 from appliance.store import reading
 from appliance.store.blobs import Blobs
 from appliance.store.cache import Cache
-from appliance.store.database import Database, Write, Written
+from appliance.store.database import DATABASE_NAME, Database, Write, Written
 from appliance.store.disk import Disk
 from appliance.store.errors import DiskFull, StoreBroken
 from appliance.store.jobs import Counts, Job, StoreSettings
@@ -70,7 +70,7 @@ class Store:
         self.queues = Queues(settings.queue_messages, settings.queue_octets)
         self.publish: Callable[[Sequence[Message]], None] = lambda messages: None
         self.on_dropped: Callable[[Sequence[int]], None] = lambda nodes: None
-        self._database = Database(folder / "pocket.db", box=0)
+        self._database = Database(folder / DATABASE_NAME, box=0)
         self._limiter = trio.CapacityLimiter(1)
         self._lock = trio.Lock()
         self._jobs: list[Job] = []

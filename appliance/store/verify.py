@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.site import Site, content_digest, decode_facts, facts
+from appliance.store.database import DATABASE_NAME
 from appliance.store.journal import Checker
 from appliance.store.queues import Queues
 from appliance.store.reading import boxes, read_entries, read_lasting, replay_tail
@@ -29,7 +30,7 @@ def verify(folder: Path) -> dict[str, Any]:
 
     Raises ``FileNotFoundError`` if there is no store, ``sqlite3.Error`` if it cannot be read at all.
     """
-    path = folder / "pocket.db"
+    path = folder / DATABASE_NAME
     if not path.exists():
         raise FileNotFoundError(f"there is no database in {folder}")
     problems: list[str] = []
