@@ -46,7 +46,12 @@ class Flight:
 
 
 class Courier:
-    """``wake`` is called, from within the trio run, when there may be something to ``take``."""
+    """``wake`` is called, from within the trio run, when there may be something to ``take``.
+
+    While ``take`` waits for the store the node may acknowledge what is being read, if it knows the message
+    from an earlier link: ``_meanwhile`` has those ids, so that nothing is sent after its ack. ``_overtaken``:
+    a `user` message came while hints were dropped, and goes ahead of those that were not.
+    """
 
     def __init__(self, node: int, store: Store, settings: CourierSettings, wake: Callable[[], None]) -> None:
         self.node = node
@@ -61,34 +66,32 @@ class Courier:
         self._flights: dict[int, Flight] = {}
         self._charged = 0
         self._oversize: int | None = None
+        self._overtaken = False
+        self._meanwhile: set[int] = set()
 
     def push(self, msgid: int, rank: int) -> None:
         """A message is in the queue and on stable storage."""
-        if not self._behind:
-            if rank == RANK_USER:
-                self._urgent.append(msgid)
-            else:
-                self._hints.append(msgid)
-            if len(self._hints) + len(self._urgent) > HINTS_MAX:
-                self._behind = True
+        if self._behind:
+            self._overtaken = self._overtaken or rank == RANK_USER
+        else:
+            (self._urgent if rank == RANK_USER else self._hints).append(msgid)
+            self._behind = len(self._hints) + len(self._urgent) > HINTS_MAX
         if self._open():
             self._wake()
 
     def ack(self, msgid: int) -> None:
         """The node has the message. An id that is not outstanding is ignored."""
-        flight = self._flights.pop(msgid, None)
-        if flight is None:
-            if not self._store.queues.is_recent(self.node, msgid):
-                return
+        if msgid in self._flights:
+            self._land(msgid)
+            if self._hints or self._urgent or (self._behind and self._worth_reading()):
+                self._wake()
+        elif self._store.awaits(self.node, msgid):
+            self._meanwhile.add(msgid)
             for hints in (self._urgent, self._hints):
                 if msgid in hints:
                     hints.remove(msgid)
         else:
-            self._charged -= flight.charge
-            if msgid == self._oversize:
-                self._oversize = None
-            if self._hints or self._urgent or (self._behind and self._worth_reading()):
-                self._wake()
+            return
         self.delivered += 1
         self._store.ack(self.node, msgid)
 
@@ -98,24 +101,26 @@ class Courier:
         Cancelled or failed, some may be in flight without having been sent: the link is then at its end
         anyway.
         """
-        again = self._expired()
-        if again:
-            messages = await self._store.messages(again)
-            for message in messages:
-                self._flights[message.msgid] = Flight(self._flights.pop(message.msgid).charge, math.inf)
-            self.resent += len(messages)
-            return messages
-        if not self._open():
-            return []
-        ids = self._next_ids()
-        if ids:
-            return self._launch(ids, await self._store.messages(ids))
-        if self._behind and self._worth_reading():
-            found = await self._store.pending(self.node, set(self._flights), self._room())
-            launched = self._launch([message.msgid for message in found], found)
-            self._behind = self._store.has_more(self.node, len(self._flights) + len(self._hints))
-            return launched
-        return []
+        while True:
+            self._meanwhile.clear()
+            if again := self._expired():
+                messages = await self._store.messages(again)
+                launched = self._launch_again(again, messages)
+            elif not self._open():
+                return []
+            elif ids := self._next_ids():
+                messages = await self._store.messages(ids)
+                launched = self._launch(ids, messages)
+            elif self._behind and self._worth_reading():
+                messages = await self._store.pending(self.node, set(self._flights), self._room())
+                launched = self._launch([message.msgid for message in messages], messages)
+                self._behind = self._store.has_more(self.node, len(self._flights) + len(self._hints))
+                if not messages:
+                    return []
+            else:
+                return []
+            if launched or (messages and not self._meanwhile):
+                return launched
 
     def sent(self, messages: list[Message]) -> None:
         """They are on their way: from now on they may expire."""
@@ -161,6 +166,10 @@ class Courier:
         return self._room() * READ_SHARE >= self._settings.window_messages
 
     def _next_ids(self) -> list[int]:
+        if self._overtaken:
+            self._overtaken, self._behind = False, True
+            self._hints.clear()
+            self._urgent.clear()
         room = self._room()
         ids: list[int] = []
         for hints in (self._urgent, self._hints):
@@ -171,29 +180,64 @@ class Courier:
         return ids
 
     def _launch(self, ids: list[int], messages: list[Message]) -> list[Message]:
-        """Put into flight what the window takes; the rest goes back to where it was."""
+        """Put into flight what the window takes of ``messages``: those of the first ``ids`` that the store
+        still has. The rest goes back to where it was.
+        """
         octets = 0
         launched: list[Message] = []
+        rest = deque(ids if messages else ())
         for message in messages:
             if octets >= TAKE_OCTETS or not self._fits(message):
                 break
-            if message.octets > self._settings.window_octets:
-                self._oversize = message.msgid
-                charge = 0
-            else:
-                charge = message.octets
+            while rest.popleft() != message.msgid:
+                pass
+            if message.msgid in self._meanwhile:
+                continue
+            charge = message.octets
+            if charge > self._settings.window_octets:
+                self._oversize, charge = message.msgid, 0
             self._flights[message.msgid] = Flight(charge, math.inf)
             self._charged += charge
-            octets += len(message.head) + (message.size if message.data is not None else 0)
+            octets += _octets_in_memory(message)
             launched.append(message)
-        if len(launched) < len(messages):
-            self._hints.extendleft(reversed(ids[ids.index(messages[len(launched)].msgid) :]))
-        elif messages and messages[-1].msgid != ids[-1]:
-            self._hints.extendleft(reversed(ids[ids.index(messages[-1].msgid) + 1 :]))
+        self._hints.extendleft(msgid for msgid in reversed(rest) if msgid not in self._meanwhile)
         return launched
+
+    def _launch_again(self, ids: list[int], messages: list[Message]) -> list[Message]:
+        """Those of ``messages`` that were not acknowledged meanwhile, at the end of the flights. What the
+        store has no more is forgotten: it would be read again and again.
+        """
+        there = {message.msgid for message in messages}
+        for msgid in ids[: ids.index(messages[-1].msgid)] if messages else ids:
+            if msgid not in there and msgid in self._flights:
+                self._land(msgid)
+        octets = 0
+        launched: list[Message] = []
+        for message in messages:
+            flight = self._flights.pop(message.msgid, None)
+            if flight is None:
+                continue
+            flight.expires = math.inf
+            self._flights[message.msgid] = flight
+            launched.append(message)
+            octets += _octets_in_memory(message)
+            if octets >= TAKE_OCTETS:
+                break
+        self.resent += len(launched)
+        return launched
+
+    def _land(self, msgid: int) -> None:
+        """No longer in flight."""
+        self._charged -= self._flights.pop(msgid).charge
+        if msgid == self._oversize:
+            self._oversize = None
 
     def _fits(self, message: Message) -> bool:
         window = self._settings.window_octets
         if message.octets > window:
             return self._oversize is None
         return self._charged + message.octets <= window
+
+
+def _octets_in_memory(message: Message) -> int:
+    return len(message.head) + (message.size if message.data is not None else 0)
