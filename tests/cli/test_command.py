@@ -151,6 +151,13 @@ def test_serve_without_anything_uses_the_defaults(app):
     assert app.configs == [Config()]
 
 
+def test_serve_without_anything_takes_the_data_folder_of_an_installed_box(app, tmp_path, monkeypatch):
+    monkeypatch.setattr("appliance.cli.common.INSTALLED_DATA", tmp_path)
+    assert run("serve").exit_code == 0
+    assert run("serve", "--data", "x").exit_code == 0
+    assert [config.data for config in app.configs] == [tmp_path, tmp_path / "x"]
+
+
 def test_the_command_line_wins_over_the_environment_and_that_over_the_file(app, tmp_path):
     file = tmp_path / "c.toml"
     file.write_text("data = 'of-the-file'\nname = 'File'")

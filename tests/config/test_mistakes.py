@@ -69,6 +69,10 @@ def told(tmp_path):
             "[link]\nidle_timeout_s = nan",
             "FILE:2: link.idle_timeout_s = nan is out of bounds: take 0.1 to 86400 s",
         ),
+        (
+            "[link]\nidle_timeout_s = true",
+            "FILE:2: link.idle_timeout_s = true must be a number without quotes",
+        ),
         ("[link]\nidle_timeout_s = '2'", "FILE:2: link.idle_timeout_s = '2' must be a number without quotes"),
         (
             "[limits]\nmessage_octets = '1 GB?'",

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 
 import pytest
 
@@ -46,7 +47,10 @@ def test_without_systemd_nothing_happens(monkeypatch, address):
 
 def test_a_busy_systemd_does_not_hold_the_box_up(systemd, tmp_path):
     systemd(str(tmp_path / "notify"))
-    assert not all(sd_notify("WATCHDOG=1") for _ in range(5000))
+    began = time.monotonic()
+    sent = [sd_notify("WATCHDOG=1") for _ in range(1000) if time.monotonic() - began < 5]
+    assert len(sent) == 1000
+    assert not all(sent)
 
 
 @pytest.mark.parametrize(
