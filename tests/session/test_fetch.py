@@ -120,23 +120,38 @@ def test_garbage_for_keys_is_told_and_nothing_breaks(provider, tmp_path, body, s
 
 
 @pytest.mark.parametrize(
-    "octets",
+    ("octets", "says"),
     [
-        b"",
-        b"\0" * 100,
-        b"SSH-2.0-x\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n{",
-        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
-        b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\n\r\n",
-        b"HTTP/1.1 302 Found\r\nLocation: //localhost:" + b"9" * 9000 + b"/\r\n\r\n",
+        (b"", "is no HTTP"),
+        (b"\0" * 100, "is no HTTP"),
+        (b"SSH-2.0-x\r\n", "is no HTTP"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "is no HTTP"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n", "is no HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n{", "is no JSON"),
+        (b"HTTP/1.1 302 Found\r\n\r\n", "HTTP status 302"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\n\r\n", "cannot be used"),
+        (b"HTTP/1.1 302 Found\r\nLocation: //localhost:" + b"x" * 9000 + b"/\r\n\r\n", "cannot be used"),
     ],
 )
-def test_garbage_for_http_is_told_and_nothing_breaks(provider, tmp_path, octets):
+def test_garbage_for_http_is_told_in_short_and_nothing_breaks(provider, tmp_path, octets, says):
     provider.answer = lambda its, handler: handler.wfile.write(octets)
     text = refusal(verifier_of(provider, tmp_path), provider.oidc())
-    assert "cannot get the keys of Example" in text
+    assert text.startswith("cannot get the keys of Example")
+    assert says in text
     assert len(text) < 300
+
+
+def test_of_several_addresses_the_first_that_answers_is_taken(provider, tmp_path, monkeypatch):
+    real = socket.getaddrinfo
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        nobody = taken.getsockname()
+
+    def two(*args: Any, **kwargs: Any) -> Any:
+        [first, *others] = real(*args, **kwargs)
+        return [(*first[:4], nobody), first, *others]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two)
+    assert verify(verifier_of(provider, tmp_path), provider.oidc())
 
 
 def test_redirects_are_followed_within_the_scheme_and_a_few_times(provider, tmp_path):
@@ -227,4 +242,4 @@ def test_a_host_that_hangs_in_the_tls_handshake_is_given_up(tmp_path):
         started = time.monotonic()
         assert "did not answer within 0.3 s" in refusal(verifier, provider.oidc())
         assert time.monotonic() - started < 2
-    assert_no_thread_left("_fetch_in_thread")
+        assert_no_thread_left("_fetch_in_thread")
