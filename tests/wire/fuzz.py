@@ -26,7 +26,7 @@ BOUND = 4 + 65535 + INLINE_MAX
 """Octets that a link may hold, besides what was received last."""
 
 SECONDS_A_FRAME = 0.5
-"""Of processor time: far above the 10 ms that the worst of headers takes, far below what is quadratic in
+"""Of processor time: far above the 30 ms that the worst of headers takes, far below what is quadratic in
 65535.
 """
 

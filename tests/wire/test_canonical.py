@@ -98,6 +98,12 @@ def test_a_message_with_fields_of_its_own_is_written_sorted_and_summed() -> None
     assert made == with_sum(MEMBER, b'"id"')
 
 
+@pytest.mark.parametrize("extra", [{}, {"notify": 1}])
+def test_a_datahead_or_datasum_of_0_is_left_out_and_a_datalen_of_0_is_not(extra: dict[str, int]) -> None:
+    head = wire.encode_message("delivery", UID, 1, 1, 0, 0, 0, **extra)
+    assert {"datalen", "datahead", "datasum"} & set(json.loads(head[4:])) == {"datalen"}
+
+
 def test_the_headsum_is_where_it_sorts_whatever_the_other_keys() -> None:
     made = wire.encode_message("ohiedit", "%+12", 1, 1, 0, for_=[{"Id": "U", "Type": 0}], type="add")
     assert made[4:].startswith(b'{"datalen":0,"for":[{"Id":"U","Type":0}],"from":"%+12","headsum":')

@@ -104,6 +104,7 @@ WRONG_TYPES = [
         for value in ("1.0", "true", '"1"', "9223372036854775808")
     ),
     *(f'{ACK},"for":[{{"type":1,"id":{value}}}]}}' for value in ("1", "true", "[]", "null")),
+    *(f'{ACK},"{key}":-1}}' for key in ("datahead", "notelen", "NoteHead", "notesum")),
     *(f'{ACK},"fornotself":{value}}}' for value in ("1", "0", '"true"')),
     *(f'{ACK},"oidc":{value}}}' for value in ("1", "[]", '"x"')),
     '{"op":10,"id":1,"id":"1","type":"n"}',

@@ -156,6 +156,7 @@ def test_the_head_of_the_note_is_no_longer_than_the_note() -> None:
 def test_a_ping_needs_no_text(name: str) -> None:
     request = ask(changed(name, datalen=..., datahead=...))
     assert (request.name, request.datalen, request.data) == (name, 0, b"")
+    assert not wire.has_data(request)
 
 
 @pytest.mark.parametrize("key", ["for", "notefor"])
