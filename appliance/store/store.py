@@ -52,6 +52,10 @@ MESSAGE_READ_OCTETS = 1 << 20
 CUT_EVERY_S = 600.0
 BALLAST_EVERY_S = 60.0
 BATCH_JOBS = 1000
+SLOW_COMMIT_S = 0.004
+GATHER_SHARE = 0.1
+COMMIT_MAX_S = 0.1
+COMMITS_AVERAGED = 8
 FULL_RETRY_S = 1.0
 DAY_NS = 86_400_000_000_000
 
@@ -80,6 +84,7 @@ class Store:
         self._acks_in_commit: Acks = {}
         self._bell = trio.Event()
         self._job_bell = trio.Event()
+        self._commit_s = 0.0
         self._stopping = False
         self._failure: StoreBroken | None = None
         self._trouble: str | None = None
@@ -275,13 +280,18 @@ class Store:
             raise
 
     async def _wait(self) -> None:
-        """Until there is something to do."""
+        """Until there is something to do. Where a sync takes its time, the first request waits a moment for
+        those right behind it: else it has a commit to itself, and they wait for the next.
+        """
+        idle = not self._jobs
         if not self._jobs and not self._acks and not self._stopping:
             with trio.move_on_after(self.settings.spill_every_s if self.queues.weight else math.inf):
                 await self._bell.wait()
         if not self._jobs and self._acks and not self._stopping:
             with trio.move_on_after(self.settings.acks_delay_s):
                 await self._job_bell.wait()
+        if idle and self._commit_s > SLOW_COMMIT_S:
+            await trio.sleep(self._commit_s * GATHER_SHARE)
 
     async def _cycle(self) -> None:
         self._bell = trio.Event()
@@ -346,7 +356,11 @@ class Store:
         links = self._decide_all(jobs, repeated, write)
         self._make_entries(write)
         if write.entries:
+            began = time.monotonic()
             written = await self._thread(self._database.commit, write)
+            self._commit_s += (
+                min(time.monotonic() - began, COMMIT_MAX_S) - self._commit_s
+            ) / COMMITS_AVERAGED
             self._seq += len(write.entries)
             self._prev = write.entries[-1].digest()
             self.counts.commits += 1
