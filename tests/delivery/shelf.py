@@ -103,8 +103,12 @@ class Carrier:
             self.bell = trio.Event()
             while messages := await self.courier.take():
                 self.courier.sent(messages)
-                self.batches.append(messages)
-                self.out += messages
+                self.note(messages)
+
+    def note(self, messages: list[Message]) -> None:
+        """These went out."""
+        self.batches.append(messages)
+        self.out += messages
 
     async def tick(self) -> None:
         """As `Service` does, for messages that are to be sent again."""

@@ -1,0 +1,150 @@
+"""Whatever is pushed, acknowledged, read, brought to the disk and reconnected in whatever order: a node gets
+every message, in order, none after its ack, and on one link none twice but for those it kept for so long.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from appliance.delivery import CourierSettings
+from appliance.delivery import courier as courier_module
+from appliance.site import Message
+
+from .shelf import RANK_NORMAL, RANK_USER, Carrier, Shelf, quiet, run
+
+WINDOW = 4
+OCTETS = 2000
+RESEND_S = 30.0
+SIZES = (10, 700, 1500, 5000, 200_000)
+
+which = st.integers(0, 100)
+STEPS = st.one_of(
+    st.tuples(st.just("post"), st.integers(1, 12), st.sampled_from(SIZES), st.booleans()),
+    st.tuples(st.just("user"), st.integers(1, 2), st.booleans()),
+    st.tuples(st.just("ack"), which),
+    st.tuples(st.just("ack all")),
+    st.tuples(st.just("ack twice"), which),
+    st.tuples(st.just("ack early"), which),
+    st.tuples(st.just("commit")),
+    st.tuples(st.just("spill")),
+    st.tuples(st.just("pause"), st.sampled_from((0.0, 0.05, 0.3, 1.0))),
+    st.tuples(st.just("be away"), st.sampled_from((12.0, 31.0))),
+    st.tuples(st.just("reconnect")),
+)
+
+
+class Judge(Carrier):
+    """A carrier that checks each message as it goes out."""
+
+    def __init__(self, shelf: Shelf, settings: CourierSettings) -> None:
+        super().__init__(shelf, settings)
+        self.kept: dict[int, float] = {}
+        """What this link has sent and the node has not acknowledged, with the time."""
+        self._highest = [0, 0]
+
+    def note(self, messages: list[Message]) -> None:
+        now = trio.current_time()
+        for message in messages:
+            msgid = message.msgid
+            assert msgid in self.shelf.queue and msgid not in self.shelf.acked, f"{msgid} after its ack"
+            if msgid in self.kept:
+                assert now >= self.kept[msgid] + RESEND_S, f"{msgid} twice"
+            else:
+                assert msgid > self._highest[message.rank], f"{msgid} out of order"
+                self._highest[message.rank] = msgid
+            self.kept[msgid] = now
+        sizes = [self.shelf.queue[msgid].octets for msgid in self.kept]
+        assert len(sizes) <= WINDOW, "more messages in flight than the window has"
+        assert sum(size for size in sizes if size <= OCTETS) <= OCTETS, "more octets than the window has"
+        assert sum(size > OCTETS for size in sizes) <= 1, "two large messages at once"
+        super().note(messages)
+
+    def ack(self, *msgids: int) -> None:
+        for msgid in msgids:
+            self.kept.pop(msgid, None)
+        super().ack(*msgids)
+
+
+class Story:
+    """Carries out the steps on one shelf, with one link after another."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self.shelf = shelf
+        self.judge = Judge(shelf, CourierSettings(WINDOW, OCTETS, RESEND_S))
+
+    async def tell(self, steps: list[tuple[Any, ...]]) -> None:
+        async with trio.open_nursery() as nursery:
+            scope = await nursery.start(self._connect)
+            for step in steps:
+                if step == ("reconnect",):
+                    scope.cancel()
+                    self.judge = Judge(self.shelf, self.judge.settings)
+                    scope = await nursery.start(self._connect)
+                else:
+                    await self._do(*step)
+            await self._drain()
+            nursery.cancel_scope.cancel()
+
+    async def _connect(self, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+        judge = self.judge
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(judge.carry)
+                nursery.start_soon(judge.tick)
+                task_status.started(scope)
+
+    async def _do(self, word: str, *args: Any) -> None:
+        judge, shelf = self.judge, self.shelf
+        kept = list(judge.kept)
+        if word == "post":
+            count, size, cached = args
+            judge.post(count, size, RANK_NORMAL, cached=cached)
+        elif word == "user":
+            count, cached = args
+            judge.post(count, 10, RANK_USER, cached=cached)
+        elif word == "ack" and kept:
+            judge.ack(kept[args[0] % len(kept)])
+        elif word == "ack all":
+            judge.ack(*kept)
+        elif word == "ack twice" and kept:
+            msgid = kept[args[0] % len(kept)]
+            judge.ack(msgid, msgid)
+        elif word == "ack early" and shelf.queue:
+            judge.ack(list(shelf.queue)[args[0] % len(shelf.queue)])
+        elif word == "commit":
+            shelf.commit()
+        elif word == "spill":
+            shelf.commit()
+            shelf.spill()
+        elif word in ("pause", "be away"):
+            await trio.sleep(args[0])
+
+    async def _drain(self) -> None:
+        await quiet()
+        while waiting := self.shelf.waiting():
+            assert self.judge.kept, f"{len(waiting)} messages lie still"
+            self.judge.ack(next(iter(self.judge.kept)))
+            self.shelf.commit()
+            await quiet()
+
+
+@pytest.fixture(autouse=True)
+def few_hints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(courier_module, "HINTS_MAX", 10)
+
+
+@given(st.lists(STEPS, max_size=40), st.sampled_from((0.0, 0.1, 0.9)), st.integers(0, 15))
+@settings(max_examples=150, deadline=None)
+def test_every_message_once_in_order_and_none_after_its_ack(
+    steps: list[tuple[Any, ...]], read_s: float, before: int
+) -> None:
+    shelf = Shelf(read_s)
+    for n in range(before):
+        shelf.add(rank=RANK_USER if n % 5 == 4 else RANK_NORMAL, cached=False)
+    run(lambda: Story(shelf).tell(steps))
