@@ -31,6 +31,15 @@ def test_a_ping_reaches_the_recipient_s_nodes_and_the_sender_s_others(people: Pe
     nothing_more_for(alice, tablet, bob, phone, carol)
 
 
+def test_a_ping_to_oneself_reaches_this_node_too(people: People) -> None:
+    alice = people.member("alice")
+    tablet = people.node(alice, "tablet")
+    alice.ping("hello", to=alice)
+    for node in (alice, tablet):
+        node.expect("ping", from_=alice, alias=alice.alias, to=alice.alias, data=b"hello")
+    nothing_more_for(alice, tablet)
+
+
 def test_a_ping_may_be_empty(people: People) -> None:
     alice, bob = people.members("alice", "bob")
     alice.ping("", to=bob)

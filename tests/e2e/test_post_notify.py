@@ -97,6 +97,16 @@ def test_the_sending_node_gets_the_note_alone_as_a_recipient_of_it(people: Peopl
     nothing_more_for(alice, bob)
 
 
+def test_fornotself_keeps_the_message_and_not_the_note_from_all_the_sender_s_nodes(people: People) -> None:
+    alice, bob = people.members("alice", "bob")
+    tablet = people.node(alice, "tablet")
+    ack = alice.post_notify(NOTE, MESSAGE, to=[alice, bob], fornotself=True)
+    bob.expect_all(delivery(ack, alice, 2), note(ack, alice))
+    for node in (alice, tablet):
+        node.expect_all(note(ack, alice))
+    nothing_more_for(alice, tablet, bob)
+
+
 def test_note_and_message_have_their_own_head_and_sum(people: People) -> None:
     alice, bob = people.members("alice", "bob")
     ack = alice.post_notify(NOTE, MESSAGE, to=bob, datahead=18, datasum=1, notehead=6, notesum=0xFFFFFFFF)

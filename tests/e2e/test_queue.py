@@ -209,7 +209,8 @@ def test_what_is_not_acknowledged_in_time_is_sent_again_in_order(hasty_people: P
     for text in (b"one", b"two", b"three"):
         alice.post(text, to=bob)
     first = bob.take(3)
-    assert time.monotonic() - started < RESEND_S, "the machine is too slow for this test"
+    if time.monotonic() - started > RESEND_S:
+        pytest.skip("the machine is too slow for this test")
     again = bob.take(3)
     assert time.monotonic() - started > RESEND_S * 0.9
     assert [(f.head, f.data) for f in again] == [(f.head, f.data) for f in first]
