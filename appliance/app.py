@@ -35,7 +35,16 @@ from appliance.delivery import CourierSettings, Exchange
 from appliance.first import NotPrepared, prepare
 from appliance.health import Health
 from appliance.notify import sd_notify, watchdog_interval_s
-from appliance.session import GateSettings, LinkSettings, Provider, Registration, Service, Verifier, listen
+from appliance.session import (
+    GateSettings,
+    LinkSettings,
+    Listener,
+    Provider,
+    Registration,
+    Service,
+    Verifier,
+    listen,
+)
 from appliance.session.certificate import ensure_certificate, fingerprint, server_context
 from appliance.site import Limits
 from appliance.store import SchemaError, Store, StoreBroken, StoreError, StoreSettings
@@ -82,6 +91,7 @@ async def _main(config: Config) -> None:
     registration = Registration(config.registration)
     service = Service(config.name, store, Exchange(), _link_settings(config), registration, _verifier(config))
     address = _address(config, sockets)
+    listener = Listener(service)
     words = Words(service, health, config.data, address, fingerprint(cert))
     gc.collect()
     gc.freeze()
@@ -92,7 +102,7 @@ async def _main(config: Config) -> None:
             main.start_soon(_own, store, owner_done)
             await main.start(partial(serve_control, control_path(config.data), words.handlers))
             main.start_soon(words.sample)
-            main.start_soon(service.tick)
+            main.start_soon(listener.tick)
             main.start_soon(_watch_disk, store, health)
             main.start_soon(_feed_watchdog, store)
             if config.metrics.listen is not None:
@@ -101,7 +111,7 @@ async def _main(config: Config) -> None:
                 await main.start(partial(serve_metrics, config.metrics.listen, partial(words.status, {})))
             async with trio.open_nursery() as links:
                 accepting = trio.CancelScope()
-                links.start_soon(_accept, service, sockets, context, links, accepting)
+                links.start_soon(_accept, listener, sockets, context, links, accepting)
                 health.serving()
                 _announce(service, address, fingerprint(cert))
                 await _signalled(signals)
@@ -109,7 +119,7 @@ async def _main(config: Config) -> None:
                 health.stopping()
                 sd_notify("STOPPING=1")
                 accepting.cancel()
-                service.retire()
+                listener.retire()
                 links.cancel_scope.deadline = trio.current_time() + LINKS_END_S
             store.close()
             await owner_done.wait()
@@ -123,7 +133,7 @@ async def _own(store: Store, done: trio.Event) -> None:
 
 
 async def _accept(
-    service: Service,
+    listener: Listener,
     sockets: list[socket.socket],
     context: ssl.SSLContext,
     links: trio.Nursery,
@@ -133,7 +143,7 @@ async def _accept(
         try:
             async with trio.open_nursery() as nursery:
                 for sock in sockets:
-                    nursery.start_soon(service.serve, sock, context, links)
+                    nursery.start_soon(listener.serve, sock, context, links)
         finally:
             for sock in sockets:
                 sock.close()

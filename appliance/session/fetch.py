@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, cast
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from appliance.session.keysets import Unavailable
+from appliance.session.errors import Unavailable
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

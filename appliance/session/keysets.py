@@ -34,6 +34,7 @@ from pathlib import Path
 import trio
 
 from appliance.log import get_logger
+from appliance.session.errors import Unavailable
 
 FETCH_TIMEOUT_S = 3.0
 """Below the 5 s that a client has from connecting to the end of its login (TMTP 2)."""
@@ -50,10 +51,6 @@ Key = dict[str, str]
 _MEMBERS = ("kty", "kid", "alg", "use", "crv", "n", "e", "x", "y")
 
 log = get_logger(__name__)
-
-
-class Unavailable(Exception):
-    """A key set cannot be had. The text completes "cannot get the keys of PROVIDER: "."""
 
 
 def clean_keys(document: object) -> tuple[Key, ...]:

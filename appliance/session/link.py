@@ -16,22 +16,20 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import TYPE_CHECKING
 
 import trio
 
 from appliance import wire
 from appliance.delivery import Courier
 from appliance.log import get_logger
+from appliance.session.errors import LinkLost
 from appliance.session.requests import Acked, Requests
-from appliance.session.tls import LinkLost, TlsStream
+from appliance.session.service import Service
+from appliance.session.tls import TlsStream
 from appliance.session.welcome import Refused, welcome
 from appliance.site import OFFLINE, Message, Node
 from appliance.store import StoreError
 from appliance.wire import reasons
-
-if TYPE_CHECKING:
-    from appliance.session.service import Service
 
 log = get_logger(__name__)
 

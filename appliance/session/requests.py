@@ -6,18 +6,16 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import trio
 
 from appliance import wire
 from appliance.session.intake import Intake
+from appliance.session.service import Service
 from appliance.site import EMPTY, OFFLINE, ONLINE, Decision, Node, Payload, Scene, decide
 from appliance.store import DiskFull, Job, StoreBroken
 from appliance.wire import reasons
-
-if TYPE_CHECKING:
-    from appliance.session.link import Link
 
 ID_CHARS_MAX = 8192
 """An id goes back in the ack's header, where a character may take six octets."""
@@ -50,12 +48,35 @@ def secret_of(password: str) -> bytes:
     return hashlib.sha256(password.encode()).digest()
 
 
+class Client(Protocol):
+    """A link, as its requests see it."""
+
+    @property
+    def service(self) -> Service: ...
+
+    @property
+    def backlog(self) -> int:
+        """Frames that the client has yet to take, queued messages aside."""
+
+    async def drained(self) -> None:
+        """Until some of the backlog is gone."""
+
+    async def next_data(self) -> wire.Data:
+        """The next piece of a large request's data. Raises ``LinkLost``."""
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame ahead of queued messages."""
+
+    def tell(self, members: list[int], status: int) -> None:
+        """Tell other members' nodes of this one's presence."""
+
+
 class Requests:
     """The requests of one logged-in link. The reader calls ``take`` for each, in order; acks come in that
     order.
     """
 
-    def __init__(self, link: Link, node: Node) -> None:
+    def __init__(self, link: Client, node: Node) -> None:
         store = link.service.store
         self._link = link
         self._store = store

@@ -1,31 +1,18 @@
-"""What all client links share, and the task that accepts them."""
+"""What all client links share."""
 
 from __future__ import annotations
 
 import math
-import socket
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-import trio
-
 from appliance.delivery import CourierSettings, Exchange
-from appliance.log import get_logger
 from appliance.session.gate import Gate, GateSettings
-from appliance.session.link import Link
 from appliance.session.oidc import Verifier
-from appliance.session.sockets import accept, watch_peer
-from appliance.session.tls import LinkLost
 from appliance.site import Presence
 from appliance.store import Store
-
-log = get_logger(__name__)
-
-TICK_S = 0.5
-"""How often links are looked at for messages that have to be sent again."""
 
 RegistrationMode = Literal["open", "pairing", "closed"]
 
@@ -78,7 +65,7 @@ class Registration:
 
 
 class Service:
-    """The client side of the site. ``serve`` runs until cancelled; links end when their nursery does."""
+    """The client side of the site, as its links see it."""
 
     def __init__(
         self,
@@ -97,47 +84,5 @@ class Service:
         self.verifier = verifier
         self.presence = Presence()
         self.gate = Gate(settings.gate)
-        self._links: set[Link] = set()
         store.publish = exchange.publish
         store.on_dropped = exchange.cut
-
-    async def serve(self, listener: socket.socket, context: ssl.SSLContext, links: trio.Nursery) -> None:
-        """Accept connections and start a link in ``links`` for each."""
-        settings = self.settings
-        while True:
-            sock, address = await accept(listener)
-            try:
-                watch_peer(
-                    sock, settings.keepalive_idle_s, settings.keepalive_interval_s, settings.user_timeout_s
-                )
-                link = Link(self, sock, context, address)
-            except (OSError, LinkLost):
-                sock.close()
-                continue
-            problem = self.gate.enter(address, link)
-            if problem is not None:
-                log.warning("link refused", address=address, limit=problem)
-                link.close()
-                continue
-            links.start_soon(self._run, link)
-
-    async def _run(self, link: Link) -> None:
-        self._links.add(link)
-        try:
-            await link.run()
-        finally:
-            self._links.discard(link)
-
-    def retire(self) -> None:
-        """The box stops: have all links say their last acks and close."""
-        for link in list(self._links):
-            link.retire()
-
-    async def tick(self) -> None:
-        """Wake the links that have something to send again. Runs until cancelled."""
-        while True:
-            await trio.sleep(TICK_S)
-            now = trio.current_time()
-            for connection in list(self.exchange.online.values()):
-                if connection.courier.next_expiry <= now:
-                    connection.wake()

@@ -18,16 +18,13 @@ from typing import TypeVar
 
 import trio
 
+from appliance.session.errors import LinkLost
 from appliance.session.sockets import outgoing_octets
 
 T = TypeVar("T")
 
 RECORD = 16384
 """The most that one TLS record carries; a shorter result of recv says that nothing more is there now."""
-
-
-class LinkLost(Exception):
-    """The connection broke, timed out or was reset."""
 
 
 class TlsStream:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import trio
 
@@ -10,16 +10,23 @@ from appliance import wire
 from appliance.log import get_logger
 from appliance.session.oidc import AuthError
 from appliance.session.requests import Fresh, secret_of
+from appliance.session.service import Service
 from appliance.site import Decision, Node, Scene, login, register
 from appliance.wire import reasons
-
-if TYPE_CHECKING:
-    from appliance.session.link import Link
-    from appliance.session.service import Service
 
 log = get_logger(__name__)
 
 HANDOVER_LOOK_S = 0.02
+
+
+class Stranger(Protocol):
+    """A link that has yet to log in."""
+
+    address: str
+    wire: wire.ServerLink
+
+    def take_place(self, node: Node) -> bool:
+        """Become the node's link; False if another one is."""
 
 
 class Refused(Exception):
@@ -31,7 +38,7 @@ class Refused(Exception):
 
 
 async def welcome(
-    service: Service, link: Link, request: wire.Register | wire.Login
+    service: Service, link: Stranger, request: wire.Register | wire.Login
 ) -> tuple[Node, list[bytes]]:
     """Let a client in: its node, with the frames to send before the login's ``info``. The node's place in
     the exchange is taken.
@@ -43,7 +50,7 @@ async def welcome(
     return await _log_in(service, link, request), []
 
 
-async def _register(service: Service, link: Link, request: wire.Register) -> tuple[Node, list[bytes]]:
+async def _register(service: Service, link: Stranger, request: wire.Register) -> tuple[Node, list[bytes]]:
     problem = service.registration.problem() or service.store.disk.problem(0)
     if problem is not None:
         log.warning("registration refused", address=link.address, reason=problem)
@@ -68,7 +75,7 @@ async def _register(service: Service, link: Link, request: wire.Register) -> tup
     return node, [link.wire.encode_registered(fresh.uid, fresh.password, decision.error)]
 
 
-async def _log_in(service: Service, link: Link, request: wire.Login) -> Node:
+async def _log_in(service: Service, link: Stranger, request: wire.Login) -> Node:
     try:
         wire.b32decode(request.node)
     except ValueError:
@@ -97,7 +104,7 @@ def _login(scene: Scene, node: Node) -> Decision:
     return login(scene, node)
 
 
-async def _take_place(service: Service, link: Link, node: Node) -> None:
+async def _take_place(service: Service, link: Stranger, node: Node) -> None:
     """At most one link per node. One that is just ending gets a moment to do so."""
     deadline = trio.current_time() + service.settings.handover_grace_s
     while not link.take_place(node):

@@ -20,6 +20,7 @@ from appliance.store.journal import Checker
 from appliance.store.queues import Queues
 from appliance.store.reading import boxes, read_entries, read_lasting, replay_tail
 
+DATABASE = "pocket.db"
 PROBLEMS_MAX = 100
 PIECE = 1 << 20
 
@@ -43,6 +44,10 @@ def verify(folder: Path) -> dict[str, Any]:
             if text != "ok":
                 problems.append(f"database: {text}")
     return {"ok": not problems, "entries": entries, "messages": messages, "problems": problems[:PROBLEMS_MAX]}
+
+
+def _open(folder: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{folder / DATABASE}?mode=ro", uri=True)
 
 
 class _Replay:
@@ -150,6 +155,15 @@ def _check_queues(
     return len(waiting)
 
 
+def _is_there(folder: Path, msgid: int) -> bool:
+    """Whether the message is there now: a serving box may have removed it since the snapshot."""
+    with closing(_open(folder)) as connection:
+        row = connection.execute(
+            "SELECT 1 FROM fresh WHERE msgid = ?1 UNION ALL SELECT 1 FROM message WHERE msgid = ?1", (msgid,)
+        ).fetchone()
+    return row is not None
+
+
 def _check_message(
     connection: sqlite3.Connection, folder: Path, msgid: int, fact: facts.Sent | None
 ) -> Iterator[str]:
@@ -175,7 +189,8 @@ def _check_message(
                     hashed.update(piece)
                     octets += len(piece)
         except OSError as error:
-            yield f"message {msgid:016x}: its file cannot be read: {error}"
+            if not isinstance(error, FileNotFoundError) or _is_there(folder, msgid):
+                yield f"message {msgid:016x}: its file cannot be read: {error}"
             return
     if octets != size or content_digest(head, hashed.digest()) != fact.digest:
         yield f"message {msgid:016x}: its octets are not what was accepted"
