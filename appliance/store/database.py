@@ -124,7 +124,7 @@ class Database:
         """Make it all durable, or nothing.
 
         Raises ``DiskFull`` (nothing has happened, go on), ``StoreBroken`` (stop: what is on the disk is not
-        known), or ``sqlite3.Error`` for a row that breaks a constraint.
+        known), or another error for a row that cannot be (nothing has happened).
         """
         execute = self.connection.execute
         written = Written()
@@ -163,6 +163,9 @@ class Database:
         except sqlite3.Error as error:
             self._rollback()
             raise _translated(error) from error
+        except BaseException:
+            self._rollback()
+            raise
         self.syncs += 1
         self._wal_octets += sum(len(m.head) + 200 + (len(m.data) if m.data else 0) for m in write.messages)
         self._wal_octets += sum(len(e.body) for e in write.entries) + PAGE * (

@@ -15,3 +15,7 @@ class StoreBroken(StoreError, OSError):
     """A read, write or sync failed. What is on the disk is only known after opening anew: stop and start
     again.
     """
+
+
+class Unstorable(Exception):
+    """What a commit was to write cannot be written; nothing of it has happened. Never leaves the room."""

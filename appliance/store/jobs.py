@@ -25,9 +25,10 @@ class StoreSettings:
 class Job:
     """A request that waits for its commit.
 
-    ``decide`` is called by the owner with the scene; ``done`` after the commit, or with an error; it must
-    not block or raise. ``key`` (with ``node`` and ``link``) is what a repetition is recognised by;
-    ``lookup`` says that the node may have sent this on an earlier link. ``takes_room``: refused while the
+    ``decide`` is called by the owner with the scene, once or more; ``done`` after the commit, or with an
+    error (it has not happened), or never if the store breaks in between; it must not block or raise. ``key``
+    (with ``node`` and ``link``) is what a repetition is recognised by; ``lookup`` says that the node may
+    have sent this on an earlier link. ``takes_room``: refused while the
     disk is low. ``octets`` is the memory that the job holds.
     """
 

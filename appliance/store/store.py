@@ -16,6 +16,7 @@ then they go to the tables.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sqlite3
 import time
@@ -28,13 +29,13 @@ import trio
 
 from appliance.log import get_logger
 from appliance.site import LASTING, TRAFFIC, Decision, Limits, Message, Mint, Scene, Site, encode_facts
-from appliance.site.facts import Acked, NodeDropped, Requested
+from appliance.site.facts import Acked, Inherited, NodeDropped, Requested
 from appliance.store import reading
 from appliance.store.blobs import Blobs
 from appliance.store.cache import Cache
 from appliance.store.database import DATABASE_NAME, Database, Write, Written
 from appliance.store.disk import Disk
-from appliance.store.errors import DiskFull, StoreBroken
+from appliance.store.errors import DiskFull, StoreBroken, StoreError, Unstorable
 from appliance.store.jobs import Counts, Job, StoreSettings
 from appliance.store.journal import GENESIS, BoxKey
 from appliance.store.queues import DAY_MS, Done, Queues
@@ -86,7 +87,8 @@ class Store:
         self._job_bell = trio.Event()
         self._commit_s = 0.0
         self._stopping = False
-        self._failure: StoreBroken | None = None
+        self._failure: StoreError | None = None
+        self._performing: set[trio.Event] = set()
         self._trouble: str | None = None
         self._keyed: set[int] = set()
         self._last_spill = self._last_cut = self._last_ballast = time.monotonic()
@@ -114,7 +116,7 @@ class Store:
         self._seq = last.seq if last else 0
         self._prev = last.digest() if last else GENESIS
         self._spilled_seq = reading.meta(connection, "spilled")
-        self._read_site()
+        self._read_site(connection)
         reading.load_queues(connection, self.queues)
         spilled = database.sweep()
         for sender, size in spilled.removed:
@@ -127,22 +129,24 @@ class Store:
         self._keyed.update(node for node, _ in self.queues.requests)
         self.disk.set_ballast()
 
-    def _read_site(self) -> None:
+    def _read_site(self, connection: sqlite3.Connection) -> None:
         """Make the state in memory what the tables say. The object stays the same: others hold it."""
         fresh = Site()
-        for fact in reading.read_lasting(self._database.connection):
+        for fact in reading.read_lasting(connection):
             fresh.apply(fact)
-        fresh.last_number = max(fresh.last_number, reading.meta(self._database.connection, "last_number"))
+        fresh.last_number = max(fresh.last_number, reading.meta(connection, "last_number"))
         self.site.__dict__.update(fresh.__dict__)
 
     # what others call
 
     async def submit(self, job: Job) -> None:
         """Queue a request. Returns when it is queued; ``job.done`` is called after its commit, also if the
-        caller is gone by then.
+        caller is gone by then. Raises ``StoreError`` if the store has ended.
         """
-        while self._jobs_octets > JOBS_OCTETS:
+        while self._jobs_octets > JOBS_OCTETS and self._failure is None:
             await self._room.wait()
+        if self._failure is not None:
+            raise self._failure
         self._jobs_octets += job.octets
         self._jobs.append(job)
         self._bell.set()
@@ -150,13 +154,24 @@ class Store:
 
     async def perform(self, decide: Callable[[Scene], Decision]) -> Decision:
         """Queue a request that is not a client's, and wait for its commit. Cancelled, it may happen all the
-        same.
+        same. Raises ``StoreError`` if the store has ended: it may or may not have happened then.
         """
-        finished = trio.Event()
-        job = Job(decide, lambda decision: finished.set())
-        await self.submit(job)
-        await finished.wait()
-        return job.decision
+        answered = trio.Event()
+        answers: list[Decision] = []
+
+        def done(decision: Decision) -> None:
+            answers.append(decision)
+            answered.set()
+
+        await self.submit(Job(decide, done))
+        self._performing.add(answered)
+        try:
+            await answered.wait()
+        finally:
+            self._performing.discard(answered)
+        if self._failure is not None and not answers:
+            raise self._failure
+        return answers[0]
 
     def ack(self, node: int, msgid: int) -> None:
         """A node has a message. On stable storage with the next commit, within ``acks_delay_s``."""
@@ -270,14 +285,28 @@ class Store:
                 if self._jobs or self._acks:
                     await self._cycle()
                 await self._upkeep()
+            self._end(StoreError("the box is stopping"))
             with trio.CancelScope(shield=True):
                 await self._spill()
-                await self._thread(self._database.close)
-        except StoreBroken as error:
-            self._failure = error
-            for job in self._jobs:
-                job.done(Decision(error=str(error)))
+                try:
+                    await self._thread(self._database.close)
+                except DiskFull as error:
+                    log.warning("the log could not be copied into the database", error=str(error))
+        except Exception as error:
+            self._end(error if isinstance(error, StoreError) else StoreBroken(f"internal error: {error!r}"))
             raise
+
+    def _end(self, failure: StoreError) -> None:
+        """Take no more requests. Those that wait are told that they have not happened; of those in a commit
+        that broke nobody knows, so they are told nothing.
+        """
+        self._failure = failure
+        for job in self._jobs:
+            _answer(job, Decision(error=str(failure)))
+        self._jobs.clear()
+        self._room.set()
+        for waiting in self._performing:
+            waiting.set()
 
     async def _wait(self) -> None:
         """Until there is something to do. Where a sync takes its time, the first request waits a moment for
@@ -313,25 +342,52 @@ class Store:
                 self._trouble = None
                 return
             except DiskFull as error:
-                self._trouble = str(error)
-                self._put_back(acks)
+                await self._make_room(error)
                 await self._failed(jobs, str(error))
-                freed = await self._thread(self.disk.drop_ballast)
-                log.error("disk full", what="commit refused", ballast="dropped" if freed else "gone already")
-            except sqlite3.IntegrityError as error:
+                if jobs and acks and await self._acks_alone(acks):
+                    return
                 self._put_back(acks)
-                log.error("a request broke a rule of the database", error=str(error), requests=len(jobs))
-                await self._thread(self._read_site)
-                for job in jobs:
-                    try:
-                        await self._commit([job], {})
-                    except sqlite3.IntegrityError:
-                        await self._failed([job], "internal error: the request could not be stored")
+            except Unstorable as error:
+                log.error("a request could not be stored", error=str(error), requests=len(jobs))
+                await self._one_by_one(jobs, acks)
                 return
         if not jobs:
             if self._stopping:
                 self._acks.clear()
             await trio.sleep(FULL_RETRY_S)
+
+    async def _acks_alone(self, acks: Acks) -> bool:
+        """Requests that take room must not keep the queues from draining."""
+        try:
+            await self._commit([], acks)
+        except DiskFull:
+            return False
+        return True
+
+    async def _one_by_one(self, jobs: list[Job], acks: Acks) -> None:
+        """Something in a commit cannot be stored: find out what it is. The acks go first: the requests may
+        count on them.
+        """
+        await self._read(self._read_site)
+        todo: list[tuple[list[Job], Acks]] = [([], acks), *(([job], {}) for job in jobs)]
+        for one, with_acks in todo:
+            try:
+                await self._commit(one, with_acks)
+            except DiskFull as error:
+                await self._make_room(error)
+                await self._failed(one, str(error))
+                self._put_back(with_acks)
+            except Unstorable:
+                await self._failed(one, "internal error: the request could not be stored")
+            self._acks_in_commit = {}
+
+    async def _make_room(self, error: DiskFull) -> None:
+        """A commit found no space: let go of the ballast, and of what the log takes."""
+        self._trouble = str(error)
+        freed = await self._thread(self.disk.drop_ballast)
+        log.error("disk full", what="commit refused", ballast="dropped" if freed else "gone already")
+        with contextlib.suppress(DiskFull):
+            await self._thread(self._database.checkpoint)
 
     def _put_back(self, acks: Acks) -> None:
         for node, msgids in acks.items():
@@ -340,27 +396,29 @@ class Store:
 
     async def _failed(self, jobs: list[Job], error: str) -> None:
         self.counts.failed_commits += 1
-        await self._thread(self._read_site)
+        await self._read(self._read_site)
         for job in jobs:
-            job.decision = Decision(error=error)
-            job.done(job.decision)
+            _answer(job, Decision(error=error))
 
     async def _commit(self, jobs: list[Job], acks: Acks) -> None:
-        """Decide, write, tell."""
+        """Decide, write, tell. Raises ``StoreBroken``; or ``DiskFull`` or ``Unstorable``, and nothing has
+        happened.
+        """
         self.scene.at(time.time_ns())
         repeated = await self._find_repeated(jobs)
         write = Write()
         for node, msgids in acks.items():
             write.traffic.append(Acked(node, tuple(msgids)))
             write.acks += [(node, msgid) for msgid in msgids if not self.queues.is_recent(node, msgid)]
-        links = self._decide_all(jobs, repeated, write)
-        self._make_entries(write)
+        try:
+            links = self._decide_all(jobs, repeated, write)
+            self._make_entries(write)
+            written = await self._write(write) if write.entries else Written()
+        except StoreError:
+            raise
+        except Exception as error:
+            raise Unstorable(repr(error)) from error
         if write.entries:
-            began = time.monotonic()
-            written = await self._thread(self._database.commit, write)
-            self._commit_s += (
-                min(time.monotonic() - began, COMMIT_MAX_S) - self._commit_s
-            ) / COMMITS_AVERAGED
             self._seq += len(write.entries)
             self._prev = write.entries[-1].digest()
             self.counts.commits += 1
@@ -368,13 +426,20 @@ class Store:
         self.counts.requests += len(jobs)
         self.counts.messages += len(write.messages)
         for job in jobs:
-            job.done(job.decision)
+            _answer(job, job.decision)
         for message in write.messages:
             self.cache.put(message)
         self.publish(write.messages)
         dropped = [number for job in jobs for number in job.decision.dropped]
         if dropped:
             self.on_dropped(dropped)
+
+    async def _write(self, write: Write) -> Written:
+        began = time.monotonic()
+        written = await self._thread(self._database.commit, write)
+        took_s = min(time.monotonic() - began, COMMIT_MAX_S)
+        self._commit_s += (took_s - self._commit_s) / COMMITS_AVERAGED
+        return written
 
     async def _find_repeated(self, jobs: list[Job]) -> dict[RequestKey, Done]:
         """What those requests came to that were carried out before, on another link."""
@@ -396,7 +461,7 @@ class Store:
         """Fill ``write`` with what the requests come to. Returns the links of those whose keys are kept."""
         low = self.disk.room().low
         links: dict[RequestKey, int] = {}
-        for job in jobs:
+        for at, job in enumerate(jobs):
             key = (job.node, job.key) if job.key is not None else None
             done = repeated.get(key) if key is not None else None
             if done is not None:
@@ -404,6 +469,9 @@ class Store:
                 job.decision = Decision(msgid=done.msgid, posted_ms=done.posted_ms)
                 continue
             decision = job.decision = self._decide(job, low)
+            if decision.dropped and any(isinstance(fact, Inherited) for fact in write.traffic):
+                self._postpone(jobs, at)
+                break
             for fact in decision.lasting:
                 self.site.apply(fact)
             write.lasting += decision.lasting
@@ -413,6 +481,15 @@ class Store:
                 write.traffic.append(Requested(*key, decision.msgid, decision.posted_ms))
                 links[key] = job.link
         return links
+
+    def _postpone(self, jobs: list[Job], at: int) -> None:
+        """Leave ``jobs`` from ``at`` on to the next commit. In a commit all lasting facts come first, so a
+        device that is dropped must not share one with a device that inherited its queue before.
+        """
+        later = jobs[at:]
+        del jobs[at:]
+        self._jobs[:0] = later
+        self._jobs_octets += sum(job.octets for job in later)
 
     def _decide(self, job: Job, low: bool) -> Decision:
         if low and job.takes_room:
@@ -499,3 +576,12 @@ class Store:
     async def _read(self, function: Callable[..., T], *args: object) -> T:
         """Call with the connection, in a worker thread. Raises ``StoreBroken``. The caller holds the lock."""
         return await self._thread(self._database.read, function, *args)
+
+
+def _answer(job: Job, decision: Decision) -> None:
+    """Whoever asked has no way to harm the others by how it takes the answer."""
+    job.decision = decision
+    try:
+        job.done(decision)
+    except Exception:
+        log.exception("an answer could not be given")
