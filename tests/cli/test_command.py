@@ -90,7 +90,10 @@ def test_version():
 
 def test_the_command_starts_without_what_only_the_box_needs():
     program = "import sys, appliance.cli; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    sources = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=sources
+    )
     assert HEAVY.isdisjoint(loaded.stdout.split())
     assert "appliance.cli.people" in loaded.stdout.split()
 

@@ -282,7 +282,7 @@ def test_watch_as_json_is_one_line_each(pocket):
 
 
 def test_watch_does_not_wait_for_a_box_that_never_was(pocket):
-    pocket("status", "--watch", code=1)
+    pocket("status", "--watch", "--every", "0.1", "--count", "2", code=1)
 
 
 def test_journal_verify_says_so_when_all_is_right(pocket):
@@ -370,3 +370,4 @@ def test_completion_is_quiet_when_no_box_runs(pocket, monkeypatch):
     monkeypatch.setenv("_POCKET_COMPLETE", "bash_complete")
     result = CliRunner().invoke(main, prog_name="pocket", complete_var="_POCKET_COMPLETE")
     assert result.output.strip() == ""
+    assert result.exception is None

@@ -136,6 +136,11 @@ def test_a_request_without_an_end_is_cut_off(tmp_path):
         assert reply["error"] == f"the request is longer than {REQUEST_OCTETS_MAX} octets"
 
 
+def test_a_refusal_is_heard_also_by_a_client_that_was_still_sending(tmp_path):
+    with box(tmp_path), pytest.raises(Refused, match="the request is longer than 65536 octets"):
+        call(tmp_path, "echo", {"padding": "x" * (1 << 20)})
+
+
 def test_a_request_of_just_the_limit_is_taken(tmp_path):
     head, tail = b'{"word":"echo","args":{"x":"', b'"}}\n'
     padding = b"y" * (REQUEST_OCTETS_MAX - len(head) - len(tail))
