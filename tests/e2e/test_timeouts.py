@@ -72,11 +72,11 @@ def test_what_the_box_sends_does_not_keep_a_link(impatient: Box) -> None:
 
 
 def test_a_slow_login_within_its_time_gets_in(new_box: Callable[..., Box]) -> None:
-    box = new_box(config="[link]\nlogin_timeout_s = 3\n[limits]\nfailed_login_delay_max_s = 1\n")
+    box = new_box(config="[link]\nlogin_timeout_s = 2\n[limits]\nfailed_login_delay_max_s = 1\n")
     with Raw(box) as line:
         line.greet()
-        line.expect_nothing(1.5)
+        line.expect_nothing(1)
         line.say('{"op":1,"newnode":"slow"}')
         assert line.frame().op == "registered"
         line.expect("info", info="login ok")
-        line.expect_nothing(2.5)
+        line.expect_nothing(1.5)
