@@ -1,7 +1,9 @@
 """Data above 64 KiB: files named by the SHA-256 of their octets, on stable storage before a commit names
 them.
 
-The same octets are stored once. A file goes when no message names it and nobody is about to (``pins``).
+The same octets are stored once. A file goes when no message names it and nobody is about to (*pins*). A blob
+whose last pin is gone is *loose*: a message names it now, or the request was refused or given up; whoever
+knows the messages looks which.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,8 +29,10 @@ download: twice this.
 
 
 class Blobs:
-    def __init__(self, folder: Path, disk: Disk) -> None:
+    def __init__(self, folder: Path, disk: Disk, on_loose: Callable[[], None]) -> None:
         self.folder = folder
+        self._on_loose = on_loose
+        self._loose: set[bytes] = set()
         self._disk = disk
         self._incoming = folder / "incoming"
         self._pins: Counter[bytes] = Counter()
@@ -73,6 +77,17 @@ class Blobs:
         self._pins[digest] -= 1
         if self._pins[digest] <= 0:
             del self._pins[digest]
+            self._loose.add(digest)
+            self._on_loose()
+
+    @property
+    def has_loose(self) -> bool:
+        return bool(self._loose)
+
+    def take_loose(self) -> set[bytes]:
+        """The blobs that became loose since the last call. Those that no message names are to be removed."""
+        loose, self._loose = self._loose, set()
+        return loose
 
     async def remove(self, digests: Iterable[bytes]) -> None:
         """Delete files that no message names any more, less those that are pinned."""

@@ -217,6 +217,11 @@ class Database:
             raise _translated(error) from error
 
     @property
+    def touched(self) -> int:
+        """How many messages of the table may have no queue left since the last spill."""
+        return len(self._touched)
+
+    @property
     def checkpoint_due(self) -> bool:
         return self._wal_octets >= CHECKPOINT_OCTETS
 

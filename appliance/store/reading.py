@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from appliance.site import Message, decode_facts, facts
 from appliance.site.facts import LastingFact, TrafficFact
@@ -70,6 +70,12 @@ def blobs(connection: sqlite3.Connection) -> set[bytes]:
         for table in ("message", "fresh")
         for (blob,) in connection.execute(f"SELECT blob FROM {table} WHERE blob IS NOT NULL")
     }
+
+
+def unnamed(connection: sqlite3.Connection, digests: Iterable[bytes]) -> list[bytes]:
+    """Those of the blobs that no row of the table ``message`` names."""
+    sql = "SELECT 1 FROM message WHERE blob = ? LIMIT 1"
+    return [digest for digest in digests if connection.execute(sql, (digest,)).fetchone() is None]
 
 
 def find_requests(

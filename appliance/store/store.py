@@ -20,7 +20,7 @@ import contextlib
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -70,7 +70,7 @@ class Store:
         self.site = Site()
         self.counts = Counts()
         self.disk = Disk(folder, settings.reserve_percent, settings.reserve_octets)
-        self.blobs = Blobs(folder / "blobs", self.disk)
+        self.blobs = Blobs(folder / "blobs", self.disk, self._wake)
         self.cache = Cache(settings.cache_octets)
         self.queues = Queues(settings.queue_messages, settings.queue_octets)
         self.publish: Callable[[Sequence[Message]], None] = lambda messages: None
@@ -259,13 +259,13 @@ class Store:
         """The lowest id that the node, or any, has yet to acknowledge; 0 if there is none."""
         async with self._lock:
             on_disk = await self._read(reading.oldest, node)
-        recent: Iterator[int]
+        recent: Iterable[int]
         if node is None:
-            recent = (msgid for msgid, message in self.queues.messages.items() if message.waiting > 0)
+            recent = islice((m for m, message in self.queues.messages.items() if message.waiting > 0), 1)
         else:
             pending = self.queues.nodes.get(node)
-            recent = (msgid for _, msgid in pending.ids(set())) if pending else iter(())
-        return min((msgid for msgid in (on_disk, next(recent, 0)) if msgid), default=0)
+            recent = [next(iter(ids)) for ids in pending.recent if ids] if pending else ()
+        return min((msgid for msgid in (on_disk, *recent) if msgid), default=0)
 
     def close(self) -> None:
         """Commit what waits, bring everything into the tables, and close. After this ``run`` returns."""
@@ -313,8 +313,9 @@ class Store:
         those right behind it: else it has a commit to itself, and they wait for the next.
         """
         idle = not self._jobs
-        if not self._jobs and not self._acks and not self._stopping:
-            with trio.move_on_after(self.settings.spill_every_s if self.queues.weight else math.inf):
+        if not self._jobs and not self._acks and not self._stopping and not self.blobs.has_loose:
+            self._bell = trio.Event()
+            with trio.move_on_after(self.settings.spill_every_s if self._spill_weight else math.inf):
                 await self._bell.wait()
         if not self._jobs and self._acks and not self._stopping:
             with trio.move_on_after(self.settings.acks_delay_s):
@@ -531,11 +532,13 @@ class Store:
     async def _upkeep(self) -> None:
         """Spill, cut, checkpoint, ballast, when they are due."""
         now = time.monotonic()
-        queues = self.queues
-        if queues.weight and (
-            queues.weight > self.settings.spill_weight or now - self._last_spill > self.settings.spill_every_s
+        weight = self._spill_weight
+        if weight and (
+            weight > self.settings.spill_weight or now - self._last_spill > self.settings.spill_every_s
         ):
             await self._spill()
+        if self.blobs.has_loose:
+            await self._remove_loose()
         if self._database.checkpoint_due:
             async with self._lock:
                 try:
@@ -565,6 +568,22 @@ class Store:
                 self.cache.drop(msgid)
             queues.spilled(spilled.removed)
         await self.blobs.remove(spilled.blobs)
+
+    @property
+    def _spill_weight(self) -> int:
+        """How much a spill has to do: changes of the queues, and messages that may have no queue left."""
+        return self.queues.weight + self._database.touched
+
+    async def _remove_loose(self) -> None:
+        """Remove the blobs of requests that were refused, repeated or given up."""
+        loose = self.blobs.take_loose() - {message.blob for message in self.queues.messages.values()}
+        if loose:
+            async with self._lock:
+                unnamed = await self._read(reading.unnamed, loose)
+            await self.blobs.remove(unnamed)
+
+    def _wake(self) -> None:
+        self._bell.set()
 
     @property
     def _today(self) -> int:

@@ -217,12 +217,10 @@ async def until(true: Callable[[], bool], *, limit_s: float = 10.0) -> None:
 
 
 async def spill(store: Store) -> None:
-    """Have the owner spill now."""
-    weight, store._last_spill = store.queues.weight, float("-inf")
+    """Have the owner spill now, if there is anything to spill, and return when all that follows is done."""
+    store._last_spill = float("-inf")
     await flush(store)
-    await until(lambda: not store.queues.weight or store.queues.weight < weight)
-    async with store._lock:
-        pass
+    await flush(store)
 
 
 async def pending(store: Store, node: int) -> list[Message]:
