@@ -233,6 +233,7 @@ def _open_store(config: Config) -> Store:
             recipients_per_post=limits.recipients_per_post,
             disk_octets_per_member=limits.disk_octets_per_member,
             pings_per_member_per_day=limits.pings_per_member_per_day,
+            changes_per_member_per_day=limits.changes_per_member_per_day,
         ),
     )
 

@@ -89,6 +89,7 @@ class Limits:
     groups: int = setting(Count(1, 1_000_000), 10_000)
     members_per_group: int = setting(Count(2, 1_000_000), 1000)
     pings_per_member_per_day: int = setting(Count(0, 1_000_000), 1000)
+    changes_per_member_per_day: int = setting(Count(0, 1_000_000), 10_000)
     links: int = setting(Count(1, 1_000_000), 4096)
     links_per_address: int = setting(Count(1, 1_000_000), 2048)
     unauthenticated_links: int = setting(Count(1, 1_000_000), 512)

@@ -8,14 +8,14 @@ import trio
 
 from appliance import wire
 from appliance.site import Payload
-from appliance.store import PIECE_OCTETS, Blobs, StoreError, Upload
+from appliance.store import Blobs, StoreError, Upload
 
 
 class Intake:
     """Sorts the octets of a large request into its parts: each a file, or in memory if it is small.
 
     Two tasks, so that the next octets are received while the last are written. Bound: three times
-    ``PIECE_OCTETS`` - gathered, handed over, being written.
+    ``Blobs.piece_octets`` - gathered, handed over, being written.
     """
 
     def __init__(self, blobs: Blobs, sizes: list[int]) -> None:
@@ -38,7 +38,7 @@ class Intake:
                 while not last:
                     pieces: list[bytes] = []
                     gathered = 0
-                    while gathered < PIECE_OCTETS and not last:
+                    while gathered < self._blobs.piece_octets and not last:
                         data = await next_data()
                         pieces.append(data.octets)
                         gathered += len(data.octets)

@@ -36,6 +36,9 @@ log = get_logger(__name__)
 FAREWELL_S = 2.0
 """How long a client gets to take its last acks and the quit."""
 
+LINGER_S = 1.0
+"""How long to wait after a quit for the client to close."""
+
 NOTICES_MAX = 64
 RECEIVE_OCTETS = 64 << 10
 DEADLINE_STEP_S = 1.0
@@ -62,6 +65,7 @@ class Link:
         self._drained = trio.Event()
         self._online = False
         self._ending = False
+        self._said_quit = False
         self._requests: Requests
 
     # what others call
@@ -115,6 +119,10 @@ class Link:
                     await self._serve()
                     await self._farewell()
                     nursery.cancel_scope.cancel()
+                self._leave()
+                if self._said_quit:
+                    with trio.move_on_after(LINGER_S):
+                        await self._stream.linger()
         except* LinkLost:
             pass
         except* StoreError as group:
@@ -140,6 +148,7 @@ class Link:
         log.debug("link quits", address=self.address, reason=reason)
         frame = self.wire.encode_quit(reason)
         if frame:
+            self._said_quit = True
             self.send(frame)
 
     async def _read(self) -> None:
@@ -286,8 +295,9 @@ class Link:
             elif message.blob is not None:
                 await self._stream.send_all(b"".join(pieces))
                 pieces = []
-                async for piece in self.service.store.blobs.read(message.blob):
-                    await self._stream.send_all(piece)
+                async with self.service.store.blobs.download(message.blob) as file:
+                    while piece := await file.read():
+                        await self._stream.send_all(piece)
         if pieces:
             await self._stream.send_all(b"".join(pieces))
         if messages:

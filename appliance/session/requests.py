@@ -156,7 +156,7 @@ class Requests:
             key=hashlib.blake2b(request.head + digest, digest_size=KEY_OCTETS).digest(),
             lookup=self._lookup,
             takes_room=bool(payloads),
-            octets=sum(len(p.data) for p in payloads if p.data is not None),
+            octets=len(request.head) + sum(len(p.data) for p in payloads if p.data is not None),
         )
         self._in_flight += 1
         await self._store.submit(job)
@@ -184,11 +184,20 @@ class Requests:
             self._idle.set()
             self._idle = trio.Event()
         self._link.send(frame)
+        if isinstance(request, wire.OhiEdit) and decision.error is None:
+            self._announce(request)
+
+    def _announce(self, request: wire.OhiEdit) -> None:
+        """Change the presence list. Also when the request is only repeated: the list of then went with the
+        link of then.
+        """
         presence = self._link.service.presence
-        if decision.announced is not None:
-            self._link.tell(presence.announce(self._node.member, decision.announced), ONLINE)
-        if decision.withdrawn is not None:
-            self._link.tell(presence.withdraw(self._node.member, decision.withdrawn), OFFLINE)
+        uids = self._store.site.uids
+        members = [uids[uid].number for uid in request.to if uid in uids]
+        if request.type == "drop":
+            self._link.tell(presence.withdraw(self._node.member, members), OFFLINE)
+        else:
+            self._link.tell(presence.announce(self._node.member, members), ONLINE)
 
 
 def _inline(request: wire.Post | wire.PostNotify | wire.Ping | wire.GroupInvite) -> tuple[Payload, ...]:

@@ -85,6 +85,21 @@ class TlsStream:
                 sent = await self._retry(send, piece)
             view = view[sent:]
 
+    async def linger(self) -> None:
+        """Send no more, and read until the other side is at its end: closing on unread octets would make the
+        system throw away what was sent last. Put a deadline around it.
+        """
+        with suppress(OSError, ValueError):
+            self._sock.unwrap()
+        with suppress(OSError, ValueError):
+            self._sock.shutdown(socket.SHUT_WR)  # from here on the socket is a plain one
+            while True:
+                try:
+                    if not self._sock.recv(RECORD):
+                        return
+                except BlockingIOError:
+                    await trio.lowlevel.wait_readable(self._sock)
+
     def unsent(self) -> int:
         """Octets that the other side's TCP has not confirmed yet."""
         return outgoing_octets(self._sock)

@@ -43,7 +43,7 @@ def decide_invite(
         if place is None and len(group.standing) >= scene.limits.members_per_group:
             raise Refusal(f"limit reached: a group has at most {scene.limits.members_per_group} members")
         joined = group.joined()
-    scene.check_quota(node.member)
+    scene.check_pings(node.member)
     invited = scene.others(node, invitee.nodes)
     told = _nodes(scene, joined)
     scene.check_room(invited, payload.size)

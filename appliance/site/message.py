@@ -73,9 +73,8 @@ class Decision:
     """What comes of a request: an error for its ack, or facts to make durable and messages to send
     thereafter.
 
-    ``msgid`` is 0 where the ack has none. ``announced`` and ``withdrawn`` are members whose presence list
-    changes. ``dropped`` are nodes whose links have to be cut. ``member`` and ``node`` are those that were
-    made.
+    ``msgid`` is 0 where the ack has none. ``dropped`` are nodes whose links have to be cut. ``member`` and
+    ``node`` are those that were made.
     """
 
     error: str | None = None
@@ -84,8 +83,6 @@ class Decision:
     lasting: list[LastingFact] = field(default_factory=list)
     traffic: list[TrafficFact] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
-    announced: list[int] | None = None
-    withdrawn: list[int] | None = None
     dropped: list[int] = field(default_factory=list)
     member: int = 0
     node: int = 0

@@ -9,13 +9,20 @@ of 6 x 1024.
 """
 
 
-def name_problem(field: str, name: str, shortest: int = ALIAS_MIN_OCTETS) -> str | None:
-    """What is wrong with ``name``, worded with the request's ``field``; None if nothing is."""
-    octets = len(name.encode())
-    if octets < shortest:
-        return f"{field} must be {shortest}+ characters"
-    if octets > NAME_MAX_OCTETS:
-        return f"{field} must be at most {NAME_MAX_OCTETS} octets, this has {octets}"
-    if not name.isprintable() or "\ufffd" in name:
+def name_problem(field: str, name: str) -> str | None:
+    """What is wrong with an alias or gid, worded with the request's ``field``; None if nothing is."""
+    if len(name.encode()) < ALIAS_MIN_OCTETS:
+        return f"{field} must be {ALIAS_MIN_OCTETS}+ characters"
+    if not name.isprintable():
         return f"{field} must be printable text"
-    return None
+    return length_problem(field, name)
+
+
+def length_problem(field: str, name: str) -> str | None:
+    """What is wrong with a label, which may be any text that is not too long."""
+    octets = len(name.encode())
+    return (
+        f"{field} must be at most {NAME_MAX_OCTETS} octets, this has {octets}"
+        if octets > NAME_MAX_OCTETS
+        else None
+    )

@@ -14,7 +14,7 @@ from appliance import wire
 from appliance.site import facts
 from appliance.site.groups import decide_edit, decide_invite
 from appliance.site.message import RANK_NORMAL, RANK_USER, Decision, Payload
-from appliance.site.names import name_problem
+from appliance.site.names import length_problem, name_problem
 from appliance.site.scene import Refusal, Scene
 from appliance.site.state import Node
 
@@ -47,6 +47,8 @@ def decide(
     decision = Decision(posted_ms=scene.now_ms)
     try:
         _RULES[type(request)](scene, node, request, payloads, fresh, decision)
+        if decision.lasting:
+            scene.check_changes(node.member)
     except Refusal as refusal:
         return Decision(error=str(refusal))
     return decision
@@ -64,7 +66,7 @@ def register(
         return Decision(
             error=f"register failure: the site has its {scene.limits.members} members, the most it takes"
         )
-    if problem := name_problem("newnode", label, shortest=1):
+    if problem := length_problem("newnode", label):
         return Decision(error=f"register failure: {problem}")
     if fresh.uid in site.uids:
         return Decision(error="register failure: try again")
@@ -122,7 +124,7 @@ def _user_edit(
         scene.send(decision, "user", node.member, member.nodes, rank=RANK_USER, newalias=alias)
         return
     assert request.newnode is not None and fresh is not None
-    scene.refuse_if(name_problem("newnode", request.newnode, shortest=1))
+    scene.refuse_if(length_problem("newnode", request.newnode))
     if len(member.nodes) >= scene.limits.nodes_per_member:
         raise Refusal(
             f"limit reached: a member has at most {scene.limits.nodes_per_member} nodes; drop a lost one"
@@ -148,11 +150,8 @@ def _ohi_edit(
     uids = list(dict.fromkeys(request.to))
     if len(uids) > OHI_MAX:
         raise Refusal(f"limit reached: at most {OHI_MAX} members in one for list")
-    told = [scene.member_of(uid).number for uid in uids]
-    if request.type == "drop":
-        decision.withdrawn = told
-    else:
-        decision.announced = told
+    for uid in uids:
+        scene.member_of(uid)
     if request.type != "init":
         nodes = scene.site.members[node.member].nodes
         scene.check_room(nodes, 0)
@@ -167,7 +166,7 @@ def _ping(
     invited = scene.site.aliases.get(request.to)
     if invited is None:
         raise Refusal(f"to is no alias of this site: {request.to}")
-    scene.check_quota(node.member)
+    scene.check_pings(node.member)
     nodes = scene.others(node, invited.nodes)
     scene.check_room(nodes, payloads[0].size)
     decision.msgid = scene.send(

@@ -30,6 +30,7 @@ class Limits:
     recipients_per_post: int = 1000
     disk_octets_per_member: int = 16 << 30
     pings_per_member_per_day: int = 1000
+    changes_per_member_per_day: int = 10_000
 
 
 class Load(Protocol):
@@ -52,7 +53,8 @@ class Scene:
         self.load = load
         self.now_ms = 0
         self._pings: dict[int, int] = {}
-        self._pings_day = -1
+        self._changes: dict[int, int] = {}
+        self._counted_day = -1
 
     def at(self, now_ns: int) -> None:
         """Tell the time, in ns since the epoch."""
@@ -150,16 +152,26 @@ class Scene:
                 f"limit reached: your messages that wait for others take up the {limit} octets of a member"
             )
 
-    def check_quota(self, member: int) -> None:
-        """Count a ping or invite. Counts are lost at a restart, and start anew each day."""
+    def check_pings(self, member: int) -> None:
+        """Count a ping or invite."""
+        self._count(self._pings, member, self.limits.pings_per_member_per_day, "pings and invites")
+
+    def check_changes(self, member: int) -> None:
+        """Count a lasting change: those stay in the journal for good."""
+        most = self.limits.changes_per_member_per_day
+        self._count(self._changes, member, most, "changes of aliases, nodes and groups")
+
+    def _count(self, counts: dict[int, int], member: int, most: int, what: str) -> None:
+        """Counts are lost at a restart, and start anew each day."""
         day = self.now_ms // DAY_MS
-        if day != self._pings_day:
-            self._pings_day = day
+        if day != self._counted_day:
+            self._counted_day = day
             self._pings.clear()
-        count = self._pings.get(member, 0)
-        if count >= self.limits.pings_per_member_per_day:
-            raise Refusal(f"limit reached: {count} pings and invites a day")
-        self._pings[member] = count + 1
+            self._changes.clear()
+        count = counts.get(member, 0)
+        if count >= most:
+            raise Refusal(f"limit reached: {most} {what} a day")
+        counts[member] = count + 1
 
     def refuse_if(self, problem: str | None) -> None:
         if problem is not None:

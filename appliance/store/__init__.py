@@ -1,6 +1,6 @@
 """The store: the only SQLite, the only blob files. Journal and rows, one commit, then everybody is told."""
 
-from appliance.store.blobs import PIECE_OCTETS, Blobs, Upload
+from appliance.store.blobs import Blobs, Upload
 from appliance.store.database import create
 from appliance.store.errors import DiskFull, StoreBroken, StoreError
 from appliance.store.jobs import Counts, Job, StoreSettings
@@ -11,7 +11,6 @@ from appliance.store.store import Store
 from appliance.store.verify import verify
 
 __all__ = [
-    "PIECE_OCTETS",
     "Blobs",
     "Counts",
     "DiskFull",

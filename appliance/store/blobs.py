@@ -11,7 +11,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from io import RawIOBase
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,8 +25,11 @@ from appliance.store.errors import StoreBroken
 from appliance.store.journal import sync_folder
 
 PIECE_OCTETS = 512 << 10
-"""What an upload gathers before it is written, and what a download reads at once. Memory per upload or
-download: twice this.
+PIECE_OCTETS_MIN = 32 << 10
+PIECES_OCTETS = 16 << 20
+"""What an upload gathers before it is written, and what a download reads at once: the first with few of them,
+the second with many. An upload has at most three pieces in memory, a download one: 48 MiB in all with up to
+512 of them, and 96 KiB for each one more.
 """
 
 
@@ -38,6 +43,14 @@ class Blobs:
         self._pins: Counter[bytes] = Counter()
         self._lock = trio.Lock()
         self._serial = 0
+        self._streams = 0
+
+    @property
+    def piece_octets(self) -> int:
+        """How large the pieces of uploads and downloads should be now: the more there are, the smaller, so
+        that all of them together stay near ``PIECES_OCTETS``.
+        """
+        return max(PIECE_OCTETS_MIN, min(PIECE_OCTETS, PIECES_OCTETS // max(1, self._streams)))
 
     def prepare(self, named: set[bytes]) -> None:
         """At start (blocking): make the folders; remove unfinished uploads and files nobody names."""
@@ -59,7 +72,12 @@ class Blobs:
     def upload(self) -> Upload:
         """Begin to take data in. Whoever calls has to call ``finish`` or ``abort``."""
         self._serial += 1
+        self._streams += 1
         return Upload(self, self._incoming / str(self._serial))
+
+    def ended(self) -> None:
+        """An upload is over."""
+        self._streams -= 1
 
     async def keep(self, temporary: Path, digest: bytes) -> None:
         """Give a synced file its name, and pin it until ``unpin``."""
@@ -96,17 +114,28 @@ class Blobs:
             if paths:
                 await trio.to_thread.run_sync(_unlink, paths)
 
-    async def read(self, digest: bytes) -> AsyncIterator[bytes]:
-        """The octets of a blob, piece by piece. Raises ``StoreBroken`` if they cannot be read."""
-        try:
+    @asynccontextmanager
+    async def download(self, digest: bytes) -> AsyncIterator[Download]:
+        """A blob's octets, to be read piece by piece. Raises ``StoreBroken`` if it cannot be opened."""
+        with readable():
             file = await trio.to_thread.run_sync(open, self.path(digest), "rb", 0)
-            try:
-                while piece := await trio.to_thread.run_sync(file.read, PIECE_OCTETS):
-                    yield piece
-            finally:
-                file.close()
-        except OSError as error:
-            raise StoreBroken(f"an attachment cannot be read ({error}): the card may be dying") from error
+        self._streams += 1
+        try:
+            yield Download(self, file)
+        finally:
+            self._streams -= 1
+            file.close()
+
+
+class Download:
+    def __init__(self, blobs: Blobs, file: RawIOBase) -> None:
+        self._blobs = blobs
+        self._file = file
+
+    async def read(self) -> bytes:
+        """The next octets, ``b""`` at the end. Raises ``StoreBroken`` if they cannot be read."""
+        with readable():
+            return await trio.to_thread.run_sync(self._file.read, self._blobs.piece_octets) or b""
 
 
 class Upload:
@@ -120,7 +149,7 @@ class Upload:
         self.size = 0
 
     async def write(self, pieces: Sequence[bytes | memoryview]) -> None:
-        """Write some pieces, best ``PIECE_OCTETS`` together. Raises ``DiskFull`` or ``StoreBroken``; then
+        """Write some pieces, best ``piece_octets`` together. Raises ``DiskFull`` or ``StoreBroken``; then
         ``abort`` it.
         """
         await trio.to_thread.run_sync(self._write, pieces)
@@ -134,7 +163,8 @@ class Upload:
         return Payload(self.size, digest, None)
 
     def abort(self) -> None:
-        """Forget it. Safe at any time, also after an error."""
+        """Forget it, if it is not finished. Call it in any case, once."""
+        self._blobs.ended()
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -158,6 +188,15 @@ class Upload:
             self._file.close()
         self._file = None
         return self._hash.digest()
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Turn the errors of reading into the store's."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreBroken(f"an attachment cannot be read ({error}): the card may be dying") from error
 
 
 def _rename(temporary: Path, final: Path) -> None:
