@@ -185,7 +185,7 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany("INSERT OR IGNORE INTO queue VALUES (?, ?, ?, ?)", queues.rows())
             connection.executemany(
-                "INSERT INTO request VALUES (?, ?, ?, ?, ?)", keys.pack(queues.requests.items(), seq)
+                "INSERT INTO request VALUES (?, ?, ?, ?, ?)", keys.pack(queues.requests.items(), seq, today)
             )
             connection.execute("DELETE FROM request WHERE day < ?", (today - 1,))
             spilled = self._remove_finished(queues)

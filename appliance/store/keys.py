@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from struct import Struct
 
-from appliance.store.queues import DAY_MS, Done
+from appliance.store.queues import Done
 
 KEY_OCTETS = 16
 ANSWER = Struct(">QQQ")
@@ -18,15 +18,15 @@ ANSWER = Struct(">QQQ")
 Row = tuple[int, int, int, bytes, bytes]
 
 
-def pack(requests: Iterable[tuple[tuple[int, bytes], Done]], seq: int) -> Iterator[Row]:
+def pack(requests: Iterable[tuple[tuple[int, bytes], Done]], seq: int, today: int) -> Iterator[Row]:
     """Rows of the table for requests by (node, key), in the table's order."""
-    rows: dict[tuple[int, int], tuple[bytearray, bytearray]] = {}
+    rows: dict[int, tuple[bytearray, bytearray]] = {}
     for (node, key), done in requests:
-        keys, answers = rows.setdefault((done.posted_ms // DAY_MS, node), (bytearray(), bytearray()))
+        keys, answers = rows.setdefault(node, (bytearray(), bytearray()))
         keys += key
         answers += ANSWER.pack(done.msgid, done.posted_ms, done.link)
-    for (day, node), (keys, answers) in sorted(rows.items()):
-        yield day, node, seq, bytes(keys), bytes(answers)
+    for node, (keys, answers) in sorted(rows.items()):
+        yield today, node, seq, bytes(keys), bytes(answers)
 
 
 def find(connection: sqlite3.Connection, today: int, node: int, key: bytes) -> Done | None:

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from appliance.site import facts
 from appliance.site.facts import Acked, Inherited, Requested, Sent
 
-DAY_MS = 86_400_000
 LET_IT_FETCH = ": let it fetch them, or drop it if it is lost"
 
 

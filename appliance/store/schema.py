@@ -98,7 +98,7 @@ CREATE TABLE queue (
 CREATE INDEX queue_message ON queue (msgid);
 
 -- Keys of the requests of the last day, as of 'spilled': one row a node and spill.
--- day = posted_ms / 86,400,000.
+-- day = its clock, in ns, / 86,400,000,000,000.
 CREATE TABLE request (
     day INTEGER NOT NULL,
     node INTEGER NOT NULL,

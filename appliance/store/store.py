@@ -38,7 +38,7 @@ from appliance.store.disk import Disk
 from appliance.store.errors import DiskFull, StoreBroken, StoreError, Unstorable
 from appliance.store.jobs import Counts, Job, StoreSettings
 from appliance.store.journal import GENESIS, BoxKey
-from appliance.store.queues import DAY_MS, Done, Queues
+from appliance.store.queues import Done, Queues
 
 T = TypeVar("T")
 RequestKey = tuple[int, bytes]
@@ -587,7 +587,11 @@ class Store:
 
     @property
     def _today(self) -> int:
-        return self.scene.now_ms // DAY_MS
+        """The day, by the clock of the ids: it never goes back, so no request is forgotten because the clock
+        does.
+        """
+        mint = self.scene.mint
+        return max(mint.now_ns, mint.last) // DAY_NS
 
     async def _thread(self, function: Callable[..., T], *args: object) -> T:
         return await trio.to_thread.run_sync(function, *args, limiter=self._limiter)
