@@ -7,7 +7,11 @@ from __future__ import annotations
 import time
 from typing import Literal
 
-State = Literal["starting", "serving", "warning", "error", "stopping"]
+State = Literal["starting", "serving", "warning", "error", "stopping", "stopped"]
+Peer = Literal["none", "in sync", "behind", "away"]
+Relay = Literal["none", "online", "offline"]
+
+IDENTIFY_S = 3.0
 
 
 class Health:
@@ -18,7 +22,14 @@ class Health:
     def __init__(self) -> None:
         self.started = time.time()
         self._started_monotonic = time.monotonic()
-        self._phase: Literal["starting", "serving", "stopping"] = "starting"
+        self._phase: Literal["starting", "serving", "stopping", "stopped"] = "starting"
+        self.copies = 1
+        """On how many boxes what is acknowledged is on stable storage."""
+        self.mail_waiting = 0
+        """Messages that some device has yet to fetch."""
+        self.peer: Peer = "none"
+        self.relay: Relay = "none"
+        self._pairing_until = self._identify_until = float("-inf")
         self._warnings: dict[str, str] = {}
         self._errors: dict[str, str] = {}
 
@@ -39,11 +50,33 @@ class Health:
         """What is wrong and what to do, the worst first."""
         return [*self._errors.values(), *self._warnings.values()]
 
+    @property
+    def pairing(self) -> bool:
+        """Whether a new member or device can be let in now."""
+        return time.monotonic() < self._pairing_until
+
+    @property
+    def identifying(self) -> bool:
+        """Whether somebody looks for this box among others."""
+        return time.monotonic() < self._identify_until
+
     def serving(self) -> None:
         self._phase = "serving"
 
     def stopping(self) -> None:
         self._phase = "stopping"
+
+    def stopped(self) -> None:
+        """Everything is on stable storage and nothing runs: the box may be unplugged."""
+        self._phase = "stopped"
+
+    def pair_for(self, seconds: float) -> None:
+        """Pairing is open for so long; 0 closes it."""
+        self._pairing_until = time.monotonic() + seconds
+
+    def identify(self, seconds: float = IDENTIFY_S) -> None:
+        """Somebody wants to see which box this is."""
+        self._identify_until = time.monotonic() + seconds
 
     def warn(self, topic: str, reason: str | None) -> None:
         """Something needs a look; None takes it back."""
