@@ -91,7 +91,8 @@ class Store:
         self._performing: set[trio.Event] = set()
         self._trouble: str | None = None
         self._keyed: set[int] = set()
-        self._last_spill = self._last_cut = self._last_ballast = time.monotonic()
+        self._last_spill = self._last_ballast = time.monotonic()
+        self._last_cut = -math.inf  # soon: a box that is switched off often has to come to it, too
         self._load(limits)
 
     @classmethod
