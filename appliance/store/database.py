@@ -72,18 +72,7 @@ class Database:
         self._wal_octets = 0
         self._touched: set[int] = set()
         try:
-            self.connection = sqlite3.connect(path, check_same_thread=False, cached_statements=64)
-            for pragma in (
-                "journal_mode=WAL",
-                "synchronous=FULL",
-                "foreign_keys=ON",
-                "wal_autocheckpoint=0",
-                "secure_delete=OFF",  # on in Debian: it would write every page that becomes free
-                f"cache_size=-{CACHE_KIB}",
-                "temp_store=MEMORY",
-            ):
-                self.connection.execute("PRAGMA " + pragma)
-            prepare(self.connection)
+            self.connection = _connect(path)
         except sqlite3.Error as error:
             raise _translated(error) from error
 
@@ -106,9 +95,13 @@ class Database:
             " WHERE NOT EXISTS (SELECT 1 FROM queue WHERE queue.msgid = message.msgid)"
         )
         orphans = [msgid for (msgid,) in rows]
-        with self.connection:
-            spilled = self._remove(orphans, Spilled())
-            self._note_loads({}, spilled)
+        try:
+            with self.connection:
+                spilled = self._remove(orphans, Spilled())
+                self._note_loads({}, spilled)
+        except sqlite3.OperationalError:
+            self._touched.update(orphans)  # perhaps the disk is full: the next spill tries again
+            return Spilled()
         return spilled
 
     def read(self, function: Callable[..., T], *args: object) -> T:
@@ -333,6 +326,26 @@ class Database:
     def _rollback(self) -> None:
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, check_same_thread=False, cached_statements=64)
+    try:
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "wal_autocheckpoint=0",
+            "secure_delete=OFF",  # on in Debian: it would write every page that becomes free
+            f"cache_size=-{CACHE_KIB}",
+            "temp_store=MEMORY",
+        ):
+            connection.execute("PRAGMA " + pragma)
+        prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _translated(error: sqlite3.Error) -> Exception:

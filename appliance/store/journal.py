@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from appliance.wire import b32encode
 
+KEY_NAME = "box.key"
 GENESIS = bytes(32)
 """What stands for the digest of the entry before the first."""
 
@@ -51,18 +52,23 @@ class BoxKey:
         self.box = box_id(self.public)
 
     @classmethod
-    def load_or_create(cls, path: Path) -> BoxKey:
-        """Read the key file, or make one (mode 0600, synced). Raises ``ValueError`` if the file is no key."""
+    def load(cls, path: Path) -> BoxKey:
+        """Read the key file. Raises ``ValueError`` if there is none, or it is no key."""
         try:
             return cls(Ed25519PrivateKey.from_private_bytes(path.read_bytes()))
         except FileNotFoundError:
-            key = Ed25519PrivateKey.generate()
-            write_synced(path, key.private_bytes_raw())
-            return cls(key)
+            raise ValueError(f"{path} is missing: restore it and the database from the same backup") from None
         except ValueError:
             raise ValueError(
                 f"{path} is no box key: restore it from a backup, or move the data folder away"
             ) from None
+
+    @classmethod
+    def load_or_create(cls, path: Path) -> BoxKey:
+        """Read the key file, or make one (mode 0600, synced). Raises ``ValueError`` if the file is no key."""
+        if not path.exists():
+            write_synced(path, Ed25519PrivateKey.generate().private_bytes_raw())
+        return cls.load(path)
 
     def sign(self, seq: int, clock: int, kind: int, prev: bytes, body: bytes) -> Entry:
         """A new entry."""

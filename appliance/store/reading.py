@@ -16,6 +16,8 @@ PLACES = 16
 
 Boxes = dict[int, tuple[str, bytes]]
 """Box id and public key by number."""
+NOBODY = ("", b"")
+"""A box that is not known."""
 
 
 def boxes(connection: sqlite3.Connection) -> Boxes:
@@ -176,4 +178,4 @@ def replay_tail(connection: sqlite3.Connection, queues: Queues) -> int:
 def _entry(row: tuple[int, int, int, bytes, bytes, bytes], known: Boxes) -> Entry:
     place, clock, kind, prev, body, signature = row
     seq, box = divmod(place, PLACES)
-    return Entry(known[box][0], seq, clock, kind, prev, body, signature)
+    return Entry(known.get(box, NOBODY)[0], seq, clock, kind, prev, body, signature)

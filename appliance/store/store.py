@@ -37,7 +37,7 @@ from appliance.store.database import DATABASE_NAME, Database, Write, Written
 from appliance.store.disk import Disk
 from appliance.store.errors import DiskFull, StoreBroken, StoreError, Unstorable
 from appliance.store.jobs import Counts, Job, StoreSettings
-from appliance.store.journal import GENESIS, BoxKey
+from appliance.store.journal import GENESIS, KEY_NAME, BoxKey
 from appliance.store.queues import Done, Queues
 
 T = TypeVar("T")
@@ -64,9 +64,10 @@ DAY_NS = 86_400_000_000_000
 class Store:
     """Use ``open``, then run ``run`` in a task; all else from the same trio run."""
 
-    def __init__(self, folder: Path, key: BoxKey, settings: StoreSettings, limits: Limits) -> None:
+    key: BoxKey
+
+    def __init__(self, folder: Path, settings: StoreSettings) -> None:
         self.settings = settings
-        self.key = key
         self.site = Site()
         self.counts = Counts()
         self.disk = Disk(folder, settings.reserve_percent, settings.reserve_octets)
@@ -75,7 +76,8 @@ class Store:
         self.queues = Queues(settings.queue_messages, settings.queue_octets)
         self.publish: Callable[[Sequence[Message]], None] = lambda messages: None
         self.on_dropped: Callable[[Sequence[int]], None] = lambda nodes: None
-        self._database = Database(folder / DATABASE_NAME, box=0)
+        self._key_path = folder / KEY_NAME
+        self._database = self._open_database(folder / DATABASE_NAME)
         self._limiter = trio.CapacityLimiter(1)
         self._lock = trio.Lock()
         self._jobs: list[Job] = []
@@ -93,23 +95,40 @@ class Store:
         self._keyed: set[int] = set()
         self._last_spill = self._last_ballast = time.monotonic()
         self._last_cut = -math.inf  # soon: a box that is switched off often has to come to it, too
-        self._load(limits)
 
     @classmethod
     def open(cls, folder: Path, settings: StoreSettings, limits: Limits) -> Store:
         """Open the store in ``folder``, or make one. Blocks. Raises ``StoreError``, ``SchemaError``,
-        ``ValueError``, ``OSError``.
+        ``ValueError`` (the key is missing or another box's), ``OSError``.
         """
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return cls(folder, BoxKey.load_or_create(folder / "box.key"), settings, limits)
+        store = cls(folder, settings)
+        try:
+            store._database.read(store._load, limits)
+        except LookupError as error:
+            raise StoreBroken(f"the database does not fit together ({error!r}): restore a backup") from error
+        finally:
+            if not hasattr(store, "scene"):
+                store._database.connection.close()
+        return store
 
-    def _load(self, limits: Limits) -> None:
+    def _open_database(self, path: Path) -> Database:
+        """On a full disk SQLite may lack the room even to open."""
+        try:
+            return Database(path, box=0)
+        except StoreError:
+            if not self.disk.drop_ballast():
+                raise
+        log.error("disk full", what="opened without the ballast")
+        return Database(path, box=0)
+
+    def _load(self, connection: sqlite3.Connection, limits: Limits) -> None:
         database = self._database
-        connection = database.connection
-        boxes = reading.boxes(connection)
-        if not boxes:
+        box, _ = reading.boxes(connection).get(0, reading.NOBODY)
+        self.key = BoxKey.load(self._key_path) if box else BoxKey.load_or_create(self._key_path)
+        if not box:
             database.add_box(0, self.key.box, self.key.public)
-        elif boxes.get(0, ("", b""))[0] != self.key.box:
+        elif box != self.key.box:
             raise ValueError(
                 "the key file and the database are of different boxes: restore both from the same backup"
             )

@@ -2,7 +2,10 @@
 
 Reads a snapshot through a connection of its own, so it can run beside a serving box. The accounts must be
 what the lasting entries make; the queues must be what the traffic entries make; every message that somebody
-waits for must be there, octet for octet.
+waits for must be there, octet for octet. The keys of requests are not checked.
+
+What it cannot find: entries cut off at the end together with all that came of them. For that somebody else
+has to know the position.
 """
 
 from __future__ import annotations
@@ -14,101 +17,240 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from appliance.site import Site, content_digest, decode_facts, facts
+from appliance.site import TRAFFIC, Site, content_digest, decode_facts, facts
 from appliance.store.database import DATABASE_NAME
-from appliance.store.journal import Checker
+from appliance.store.journal import KEY_NAME, BoxKey, Checker, Entry, box_id
 from appliance.store.queues import Queues
-from appliance.store.reading import boxes, read_entries, read_lasting, replay_tail
+from appliance.store.reading import NOBODY, boxes, last_entry, meta, read_entries, read_lasting, replay_tail
 
-DATABASE = "pocket.db"
 PROBLEMS_MAX = 100
 PIECE = 1 << 20
 
+Queue = dict[int, tuple[int, int]]
+"""Rank and size by msgid."""
+
 
 def verify(folder: Path) -> dict[str, Any]:
-    """Check the store in ``folder``: ``{"ok", "entries", "messages", "problems": [text]}``. Blocks; changes
-    nothing.
+    """Check the store in ``folder``: ``{"ok", "entries", "messages", "problems": [text]}``, at most
+    ``PROBLEMS_MAX`` of them. Blocks; changes nothing.
 
-    Raises ``FileNotFoundError`` if there is no store, ``sqlite3.Error`` if it cannot be read at all.
+    Raises ``FileNotFoundError`` if there is no store.
     """
-    path = folder / DATABASE_NAME
-    if not path.exists():
+    if not (folder / DATABASE_NAME).exists():
         raise FileNotFoundError(f"there is no database in {folder}")
-    problems: list[str] = []
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        connection.execute("BEGIN")
-        entries, sent, replayed = _check_entries(connection, problems)
-        _check_site(connection, replayed, problems)
-        messages = _check_queues(connection, folder, sent, replayed, problems)
-        for (text,) in connection.execute("PRAGMA quick_check(10)"):
-            if text != "ok":
-                problems.append(f"database: {text}")
-    return {"ok": not problems, "entries": entries, "messages": messages, "problems": problems[:PROBLEMS_MAX]}
+    with closing(_open(folder)) as connection:
+        check = _Check(folder, connection)
+        for step in (check.begin, check.entries, check.accounts, check.queues, check.messages, check.pages):
+            try:
+                for problem in step():
+                    check.note(problem)
+            except (sqlite3.Error, ValueError, LookupError, TypeError, OverflowError) as error:
+                check.note(f"database: {step.__name__} cannot be checked: {error!r}")
+    return {
+        "ok": not check.problems,
+        "entries": check.count,
+        "messages": len(check.waiting),
+        "problems": check.problems,
+    }
 
 
 def _open(folder: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{folder / DATABASE}?mode=ro", uri=True)
+    return sqlite3.connect(f"{(folder / DATABASE_NAME).absolute().as_uri()}?mode=ro", uri=True)
+
+
+class _Check:
+    """Steps, each of which yields what is wrong; later ones use what the earlier found."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+        self.problems: list[str] = []
+        self.count = 0
+        self.waiting: set[int] = set()
+        self._folder = folder
+        self._connection = connection
+        self._replay = _Replay()
+
+    def note(self, problem: str) -> None:
+        if len(self.problems) < PROBLEMS_MAX:
+            self.problems.append(problem)
+
+    def begin(self) -> Iterator[str]:
+        """From here on all steps see the same state."""
+        self._connection.execute("BEGIN")
+        for number, (box, public) in boxes(self._connection).items():
+            if box != box_id(public):
+                yield f"box {number}: its key is not that of box {box}"
+        own = self._folder / KEY_NAME
+        if own.exists() and BoxKey.load(own).box != boxes(self._connection).get(0, NOBODY)[0]:
+            yield "the key file is of another box"
+
+    def entries(self) -> Iterator[str]:
+        """Chains and signatures. Traffic entries before the first that is there have been cut."""
+        known = boxes(self._connection)
+        checkers = {box: Checker(public) for box, public in known.values()}
+        uncut: set[str] = set()
+        for entry in read_entries(self._connection, known):
+            self.count += 1
+            if entry.box not in checkers:
+                yield f"entry {entry.seq} is of a box that is not known"
+                continue
+            problem = checkers[entry.box].check(entry, gap=entry.box not in uncut)
+            if entry.kind == TRAFFIC:
+                uncut.add(entry.box)
+            problem = problem or self._apply(entry)
+            if problem is not None:
+                yield problem
+        last = last_entry(self._connection, 0)
+        if meta(self._connection, "spilled") > (last.seq if last else 0):
+            yield "the newest entries are missing"
+
+    def _apply(self, entry: Entry) -> str | None:
+        try:
+            for fact in decode_facts(entry.body):
+                self._replay.apply(fact)
+        except (ValueError, KeyError) as error:
+            return f"entry {entry.seq} of box {entry.box}: {error!r}"
+        return None
+
+    def accounts(self) -> Iterator[str]:
+        have, want = Site(), self._replay.site
+        try:
+            for fact in read_lasting(self._connection):
+                have.apply(fact)
+        except KeyError as error:
+            yield f"the accounts' tables do not fit together: {error!r}"
+        for name in ("members", "nodes", "groups", "aliases"):
+            for key in {*getattr(want, name), *getattr(have, name)}:
+                if _plain(getattr(want, name).get(key)) != _plain(getattr(have, name).get(key)):
+                    yield f"{name}: {key} is not what the journal says"
+        if meta(self._connection, "last_number") != want.last_number:
+            yield "the highest number that was given out is not what the journal says"
+
+    def queues(self) -> Iterator[str]:
+        have: dict[int, Queue] = {}
+        for node, msgid, rank, size in self._connection.execute("SELECT node, msgid, rank, size FROM queue"):
+            have.setdefault(node, {})[msgid] = rank, size
+        recent = Queues(1 << 62, 1 << 62)
+        replay_tail(self._connection, recent)
+        for node, pending in recent.nodes.items():
+            for rank, msgid in pending.ids(set()):
+                have.setdefault(node, {})[msgid] = rank, recent.messages[msgid].size
+        for node in {*have, *self._replay.queues}:
+            if node not in self._replay.site.nodes:
+                if have.get(node):
+                    yield f"there is a queue of node {node}, which does not exist"
+                continue
+            want, got = self._replay.queues.get(node, {}), have.get(node, {})
+            for msgid in want.keys() - got.keys():
+                yield f"queue of node {node}: message {msgid:016x} is missing"
+            for msgid in got.keys() - want.keys():
+                yield f"queue of node {node}: message {msgid:016x} should not be there"
+            for msgid in want.keys() & got.keys():
+                if want[msgid] != got[msgid]:
+                    yield f"queue of node {node}: rank or size of message {msgid:016x} is wrong"
+        self.waiting.update(*have.values())
+
+    def messages(self) -> Iterator[str]:
+        for msgid in sorted(self.waiting):
+            problem = self._message(msgid, self._replay.sent.get(msgid))
+            if problem is not None and not self._is_gone(msgid):
+                yield f"message {msgid:016x}: {problem}"
+        for member, want, have in self._connection.execute(
+            "SELECT sender, sum(size), coalesce((SELECT octets FROM load WHERE member = sender), 0)"
+            " FROM message GROUP BY sender"
+        ):
+            if want != have:
+                yield f"member {member} has {want} octets waiting, the table load says {have}"
+
+    def _message(self, msgid: int, fact: facts.Sent | None) -> str | None:
+        row = self._connection.execute(
+            "SELECT rank, sender, size, blob, head, data FROM fresh WHERE msgid = ?1"
+            " UNION ALL SELECT rank, sender, size, blob, head, data FROM message WHERE msgid = ?1",
+            (msgid,),
+        ).fetchone()
+        if row is None:
+            return "its octets cannot be found"
+        if fact is None:
+            return "its entry cannot be found"
+        rank, sender, size, blob, head, data = row
+        if (rank, sender, size, blob) != (fact.rank, fact.sender, fact.size, fact.blob):
+            return "it is not what was accepted"
+        try:
+            digest, octets = (
+                (hashlib.sha256(data or b""), len(data or b"")) if blob is None else self._file(blob)
+            )
+        except OSError as error:
+            return f"its file cannot be read: {error}"
+        if octets != size or content_digest(head, digest.digest()) != fact.digest:
+            return "its octets are not what was accepted"
+        return None
+
+    def _file(self, blob: bytes) -> tuple[Any, int]:
+        """Hash and length of a blob."""
+        name = blob.hex()
+        hashed, octets = hashlib.sha256(), 0
+        with open(self._folder / "blobs" / name[:2] / name, "rb") as file:
+            while piece := file.read(PIECE):
+                hashed.update(piece)
+                octets += len(piece)
+        return hashed, octets
+
+    def _is_gone(self, msgid: int) -> bool:
+        """Whether everybody has got the message since the snapshot: its file is not part of that."""
+        seen = "SELECT 1 FROM fresh WHERE msgid = ?1 UNION ALL SELECT 1 FROM message WHERE msgid = ?1"
+        with closing(_open(self._folder)) as present:
+            now = present.execute(seen, (msgid,)).fetchone()
+        return self._connection.execute(seen, (msgid,)).fetchone() is not None and now is None
+
+    def pages(self) -> Iterator[str]:
+        """SQLite's own opinion."""
+        for (text,) in self._connection.execute("PRAGMA quick_check(10)"):
+            if text != "ok":
+                yield f"database: {text}"
 
 
 class _Replay:
-    """What the entries make."""
+    """What the entries make. Messages that everybody has are forgotten: memory is bound by what waits."""
 
     def __init__(self) -> None:
         self.site = Site()
-        self.queues: dict[int, dict[int, None]] = {}
+        self.queues: dict[int, Queue] = {}
+        self.sent: dict[int, facts.Sent] = {}
+        self._waiting: dict[int, int] = {}
 
     def apply(self, fact: Any) -> None:
         match fact:
             case facts.Sent():
+                self.sent[fact.msgid] = fact
+                self._waiting[fact.msgid] = 1
                 for node in fact.nodes:
-                    self.queues.setdefault(node, {})[fact.msgid] = None
+                    self._add(node, fact.msgid, fact.rank, fact.size)
+                self._less(fact.msgid)
             case facts.Acked():
                 for msgid in fact.msgids:
-                    self.queues.get(fact.node, {}).pop(msgid, None)
+                    if self.queues.get(fact.node, {}).pop(msgid, None):
+                        self._less(msgid)
             case facts.Inherited():
-                self.queues.setdefault(fact.node, {}).update(self.queues.get(fact.source, {}))
+                for msgid, (rank, size) in list(self.queues.get(fact.source, {}).items()):
+                    self._add(fact.node, msgid, rank, size)
             case facts.Requested():
                 pass
+            case facts.NodeDropped():
+                self.site.apply(fact)
+                for msgid in self.queues.pop(fact.node, {}):
+                    self._less(msgid)
             case _:
                 self.site.apply(fact)
 
+    def _add(self, node: int, msgid: int, rank: int, size: int) -> None:
+        queue = self.queues.setdefault(node, {})
+        if node in self.site.nodes and msgid not in queue:
+            queue[msgid] = rank, size
+            self._waiting[msgid] += 1
 
-def _check_entries(
-    connection: sqlite3.Connection, problems: list[str]
-) -> tuple[int, dict[int, facts.Sent], _Replay]:
-    known = boxes(connection)
-    checkers = {i: Checker(k) for i, k in known.values()}
-    replay = _Replay()
-    sent: dict[int, facts.Sent] = {}
-    count = 0
-    for entry in read_entries(connection, known):
-        count += 1
-        problem = checkers[entry.box].check(entry, gap=True)
-        if problem is not None:
-            problems.append(problem)
-            continue
-        try:
-            for fact in decode_facts(entry.body):
-                replay.apply(fact)
-                if isinstance(fact, facts.Sent):
-                    sent[fact.msgid] = fact
-        except (ValueError, KeyError) as error:
-            problems.append(f"entry {entry.seq} of box {entry.box}: {error!r}")
-    return count, sent, replay
-
-
-def _check_site(connection: sqlite3.Connection, replay: _Replay, problems: list[str]) -> None:
-    tables = Site()
-    try:
-        for fact in read_lasting(connection):
-            tables.apply(fact)
-    except KeyError as error:
-        problems.append(f"the accounts' tables do not fit together: {error!r}")
-    for name in ("members", "nodes", "groups", "aliases"):
-        want, have = getattr(replay.site, name), getattr(tables, name)
-        for key in {*want, *have}:
-            if _plain(want.get(key)) != _plain(have.get(key)):
-                problems.append(f"{name}: {key} is not what the journal says")
+    def _less(self, msgid: int) -> None:
+        self._waiting[msgid] -= 1
+        if not self._waiting[msgid]:
+            del self._waiting[msgid], self.sent[msgid]
 
 
 def _plain(thing: Any) -> str:
@@ -124,73 +266,3 @@ def _plain(thing: Any) -> str:
             value = sorted(value.items(), key=lambda item: str(item[0]))
         shown[name] = value
     return repr(shown)
-
-
-def _check_queues(
-    connection: sqlite3.Connection,
-    folder: Path,
-    sent: dict[int, facts.Sent],
-    replay: _Replay,
-    problems: list[str],
-) -> int:
-    tables = Queues(1 << 62, 1 << 62)
-    replay_tail(connection, tables)
-    have: dict[int, set[int]] = {}
-    for node, msgid in connection.execute("SELECT node, msgid FROM queue"):
-        have.setdefault(node, set()).add(msgid)
-    for node, pending in tables.nodes.items():
-        have.setdefault(node, set()).update(msgid for _, msgid in pending.ids(set()))
-    for node in replay.site.nodes:
-        want, got = set(replay.queues.get(node, ())), have.get(node, set())
-        for msgid in want - got:
-            problems.append(f"queue of node {node}: message {msgid:016x} is missing")
-        for msgid in got - want:
-            problems.append(f"queue of node {node}: message {msgid:016x} should not be there")
-    for node in have.keys() - replay.site.nodes.keys():
-        if have[node]:
-            problems.append(f"there is a queue of node {node}, which does not exist")
-    waiting = sorted(set().union(*have.values())) if have else []
-    for msgid in waiting:
-        problems.extend(_check_message(connection, folder, msgid, sent.get(msgid)))
-    return len(waiting)
-
-
-def _is_there(folder: Path, msgid: int) -> bool:
-    """Whether the message is there now: a serving box may have removed it since the snapshot."""
-    with closing(_open(folder)) as connection:
-        row = connection.execute(
-            "SELECT 1 FROM fresh WHERE msgid = ?1 UNION ALL SELECT 1 FROM message WHERE msgid = ?1", (msgid,)
-        ).fetchone()
-    return row is not None
-
-
-def _check_message(
-    connection: sqlite3.Connection, folder: Path, msgid: int, fact: facts.Sent | None
-) -> Iterator[str]:
-    row = connection.execute(
-        "SELECT head, data, blob, size FROM fresh WHERE msgid = ?1"
-        " UNION ALL SELECT head, data, blob, size FROM message WHERE msgid = ?1",
-        (msgid,),
-    ).fetchone()
-    if row is None or fact is None:
-        yield f"message {msgid:016x}: its {'octets' if row is None else 'entry'} cannot be found"
-        return
-    head, data, blob, size = row
-    hashed = hashlib.sha256()
-    octets = 0
-    if blob is None:
-        hashed.update(data or b"")
-        octets = len(data or b"")
-    else:
-        name = bytes(blob).hex()
-        try:
-            with open(folder / "blobs" / name[:2] / name, "rb") as file:
-                while piece := file.read(PIECE):
-                    hashed.update(piece)
-                    octets += len(piece)
-        except OSError as error:
-            if not isinstance(error, FileNotFoundError) or _is_there(folder, msgid):
-                yield f"message {msgid:016x}: its file cannot be read: {error}"
-            return
-    if octets != size or content_digest(head, hashed.digest()) != fact.digest:
-        yield f"message {msgid:016x}: its octets are not what was accepted"
