@@ -175,23 +175,40 @@ class Household:
         self.ledger.ended()
 
     def come_back(self, within_s: float) -> None:
-        """Log in again, send again what had no answer, and get what is owed; AssertionError if it does not
-        come."""
+        """All but those who are away log in again, send again what had no answer, and get what is owed;
+        AssertionError if it does not come."""
         for device in list(self.devices):
-            device.enter()
+            if not device.account.away:
+                device.enter()
         self.settle(within_s)
+
+    def send_away(self, number: int) -> None:
+        """A device that will not log in after the next end, until it is called back."""
+        self.devices[number].account.away = True
+
+    def call_back(self, number: int) -> None:
+        """It logs in after the next end."""
+        self.ledger.is_back(self.devices[number].account)
 
     def settle(self, within_s: float) -> None:
         """Until every wish has its answer, and everything promised has come."""
         answered = self.reactor.until(
             lambda: (
                 bool(self.ledger.faults)
-                or (all(d.ready and not d.waiting for d in self.devices) and not self.ledger.debts())
+                or (
+                    all(d.account.away or (d.ready and not d.waiting) for d in self.devices)
+                    and not self.ledger.debts()
+                )
             ),
             within_s,
         )
         self.check()
-        unanswered = [f"{d.account.name}: no answer to {i}" for d in self.devices for i in d.waiting]
+        unanswered = [
+            f"{d.account.name}: no answer to {i}"
+            for d in self.devices
+            if not d.account.away
+            for i in d.waiting
+        ]
         assert answered, "\n".join([*unanswered[:10], *self.ledger.debts()[:20]])
 
     def check(self) -> None:

@@ -64,6 +64,11 @@ class Account:
     """Received, and not acknowledged by the node: to come again after a restart."""
     acked: dict[int, float] = field(default_factory=dict)
     """When the node acknowledged what, in `time.monotonic` seconds."""
+    away: bool = False
+    """Switched off for longer; what it is owed, it is owed when it is back."""
+    online: bool = False
+    ended: float = 0.0
+    """When the last link's box died, in `time.monotonic` seconds."""
     owed: set[int] = field(default_factory=set)
     """Of `held` at the restart, what has not come again yet."""
     on_link: set[int] = field(default_factory=set)
@@ -81,11 +86,12 @@ class Ledger:
         """Came again after a restart, because the node's acknowledgement was lost with it."""
         self.highest = 0
         self._floor = 0
-        self._ended = 0.0
         self._wants: dict[Key, Want] = {}
         self._makers: dict[Key, Wish] = {}
         self._ids: dict[Key, int] = {}
         self._open: dict[Wish, None] = {}
+        self._later: list[Wish] = []
+        """Promises kept but to those who are away."""
 
     def fault(self, text: str) -> None:
         if len(self.faults) < FAULTS_MAX:
@@ -147,36 +153,48 @@ class Ledger:
         account.acked[msgid] = time.monotonic()
 
     def logged_in(self, account: Account) -> None:
+        account.online = True
         account.on_link.clear()
         account.highest.clear()
 
     def ended(self) -> None:
         """The box is dead, and everything that it had sent has been read."""
-        self._ended = time.monotonic()
         self.epoch += 1
         self._floor = self.highest
         for account in self.accounts:
-            account.owed = set(account.held)
+            if account.online:
+                account.online, account.ended = False, time.monotonic()
+            account.owed |= account.held
             account.held.clear()
 
     def debts(self) -> list[str]:
-        """What was promised and has not come yet, a line each."""
+        """What was promised and has not come yet, a line each, but for those who are away."""
         debts = [
             f"{account.name}: {msgid:016x} was not acknowledged and has not come again"
             for account in self.accounts
+            if not account.away
             for msgid in account.owed
         ]
         for wish in list(self._open):
             missing = [
-                f"{account.name}: {want.key} of {wish.request.id} has not come"
+                (account, f"{account.name}: {want.key} of {wish.request.id} has not come")
                 for want in wish.wants
                 for account in self.accounts
                 if want.key not in account.got and self._must(wish, want, account)
             ]
-            debts += missing
-            if not missing:
+            now = [text for account, text in missing if not account.away]
+            debts += now
+            if not now:
                 del self._open[wish]
+                if missing:
+                    self._later.append(wish)
         return debts
+
+    def is_back(self, account: Account) -> None:
+        """An account that was away."""
+        account.away = False
+        self._open.update(dict.fromkeys(self._later))
+        self._later.clear()
 
     def pending_of(self, maker: Account, created: int) -> frozenset[Key]:
         """What was pending for `maker`, for certain, when a node of it was made by the message `created`."""
@@ -224,5 +242,5 @@ class Ledger:
         acked = account.acked.get(msgid)
         if acked is not None:
             self.repeated += 1
-            if acked < self._ended - MOMENTS_S:
-                self.fault(f"{name}: came again, {self._ended - acked:.1f} s after it was acknowledged")
+            if acked < account.ended - MOMENTS_S:
+                self.fault(f"{name}: came again, acknowledged {account.ended - acked:.1f} s before the end")

@@ -18,6 +18,9 @@ LIFE_S = (0.02, 0.6)
 START_KILLS_EVERY = 5
 START_S = 0.5
 VERIFY_EVERY = 5
+AWAY, AWAY_FOR = 2, 10
+"""This device is off for some lives at a time: its queue outlives them in the tables."""
+
 BACK_S = 30.0
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -29,6 +32,10 @@ def test_what_was_acknowledged_survives_fifty_kills_and_comes_once(
     home = household(seed=1)
     chance = random.Random(2)
     for kill in range(KILLS):
+        if kill % AWAY_FOR == 0:
+            home.send_away(AWAY)
+        elif kill % AWAY_FOR == AWAY_FOR - 1:
+            home.call_back(AWAY)
         if kill % START_KILLS_EVERY == START_KILLS_EVERY - 1:
             home.live(0.2)
             home.box.kill9()
