@@ -174,9 +174,7 @@ class Courier:
         ids: list[int] = []
         for hints in (self._urgent, self._hints):
             while hints and len(ids) < room:
-                msgid = hints.popleft()
-                if msgid not in self._flights:
-                    ids.append(msgid)
+                ids.append(hints.popleft())
         return ids
 
     def _launch(self, ids: list[int], messages: list[Message]) -> list[Message]:

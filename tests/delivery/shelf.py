@@ -26,6 +26,8 @@ class Shelf:
         self.cached: set[int] = set()
         self.on_disk: set[int] = set()
         self.acked: dict[int, None] = {}
+        self.lost: set[int] = set()
+        """In the queue, but the message is not to be found: the card is dying."""
         self.reads = 0
         self._last = 0
 
@@ -63,12 +65,14 @@ class Shelf:
         found: list[Message] = []
         octets = 0
         for msgid in msgids:
-            if msgid in self.queue and octets < READ_OCTETS:
+            if msgid in self.queue and msgid not in self.lost and octets < READ_OCTETS:
                 found.append(self.queue[msgid])
                 octets += len(found[-1].data or b"")
         return found
 
     async def pending(self, node: int, exclude: set[int], limit: int) -> list[Message]:
+        if self.on_disk:
+            await trio.sleep(self.read_s / 2)
         ids = [message.msgid for message in self.waiting() if message.msgid not in exclude]
         return await self.messages(ids[:limit])
 

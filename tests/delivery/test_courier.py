@@ -107,6 +107,35 @@ def test_user_messages_come_first() -> None:
     carried(body, prepare=prepare, window_messages=4)
 
 
+def test_user_messages_overtake_what_waits_for_the_window() -> None:
+    async def body(carrier: Carrier) -> None:
+        await quiet()
+        carrier.post(8)
+        await quiet()
+        carrier.post(1, rank=RANK_USER)
+        await quiet()
+        carrier.ack(1, 2)
+        await quiet()
+        assert carrier.ids == [1, 2, 3, 4, 9, 5]
+
+    carried(body, window_messages=4)
+
+
+def test_a_user_message_that_comes_while_the_store_is_read_loses_no_other() -> None:
+    def prepare(shelf: Shelf) -> None:
+        for _ in range(6):
+            shelf.add(60 * KIB, cached=False)
+        shelf.spill()
+
+    async def body(carrier: Carrier) -> None:
+        await trio.sleep(0.2)
+        carrier.post(1, rank=RANK_USER)
+        await quiet()
+        assert sorted(carrier.ids) == [1, 2, 3, 4, 5, 6, 7]
+
+    carried(body, prepare=prepare, read_s=0.9)
+
+
 @pytest.mark.parametrize("read_s", [0.0, 0.5])
 def test_user_messages_overtake_also_when_hints_were_dropped(
     monkeypatch: pytest.MonkeyPatch, read_s: float
@@ -152,6 +181,7 @@ def test_hints_that_are_dropped_are_read_from_the_store(
     async def body(carrier: Carrier) -> None:
         await quiet()
         carrier.post(50)
+        assert len(carrier.courier._hints) <= 9, "bounded"
         carrier.shelf.spill()
         while carrier.shelf.waiting():
             await quiet()
@@ -200,6 +230,23 @@ def test_what_is_acknowledged_before_it_is_sent_is_not_sent() -> None:
         assert carrier.ids == [1, 2, 3, 4, 5, 7, 8]
 
     carried(body, window_messages=4)
+
+
+def test_what_the_window_does_not_take_keeps_its_place() -> None:
+    async def body(carrier: Carrier) -> None:
+        await quiet()
+        carrier.post(5, size=40 * KIB, cached=False)
+        await trio.sleep(0.5)
+        carrier.post(1)
+        carrier.ack(3)
+        await quiet()
+        assert carrier.ids == [1]
+        for msgid in (1, 2, 4, 5):
+            carrier.ack(msgid)
+            await quiet()
+        assert carrier.ids == [1, 2, 4, 5, 6]
+
+    carried(body, window_octets=64 * KIB, read_s=0.9)
 
 
 def test_when_all_that_is_read_is_acknowledged_meanwhile_the_next_come() -> None:
@@ -302,6 +349,40 @@ def test_what_the_store_lost_keeps_nothing_back() -> None:
     carried(body, before=5, window_messages=3)
 
 
+def test_what_is_in_the_queue_and_nowhere_else_keeps_nothing_back() -> None:
+    async def body(carrier: Carrier) -> None:
+        await quiet()
+        assert carrier.ids == [2]
+        carrier.ack(2)
+        carrier.shelf.commit()
+        for msgid in (3, 4, 5):
+            if msgid < 5:
+                carrier.shelf.lost.add(msgid)
+            carrier.post(1, cached=False)
+            await quiet()
+        assert carrier.ids == [2, 5]
+
+    def prepare(shelf: Shelf) -> None:
+        shelf.add(cached=False)
+        shelf.add(cached=False)
+        shelf.lost.add(1)
+
+    carried(body, prepare=prepare)
+
+
+def test_the_same_when_it_is_pushed() -> None:
+    async def body(carrier: Carrier) -> None:
+        await quiet()
+        carrier.shelf.lost.add(1)
+        carrier.post(1, cached=False)
+        await quiet()
+        carrier.post(1)
+        await quiet()
+        assert carrier.ids == [2]
+
+    carried(body)
+
+
 def test_nothing_is_sent_again_while_it_is_still_on_its_way() -> None:
     async def body(carrier: Carrier) -> None:
         await quiet()
@@ -327,6 +408,9 @@ def test_what_was_taken_and_not_yet_sent_does_not_expire() -> None:
         courier.ack(2)
         courier.sent(taken)
         assert courier.next_expiry == trio.current_time() + 30
+        await trio.sleep(31)
+        assert ids(await courier.take()) == [1, 3]
+        assert courier.next_expiry == math.inf
 
     shelf = Shelf()
     for _ in range(3):
