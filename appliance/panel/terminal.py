@@ -1,0 +1,82 @@
+"""The panel in a terminal: one live line at the place where the next line of the log will be; elsewhere, as
+in a file, a line at each change.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable
+from typing import TextIO
+
+from appliance.panel.lamps import Lamp, Leave
+from appliance.panel.settings import Role
+from appliance.panel.signs import ERROR, STOPPED, Shown
+
+GLYPHS = "○◔◑◕●"
+PLAIN_GLYPHS = ".-oO*"
+CLEAR = "\r\x1b[2K"
+
+
+class Terminal(Lamp):
+    """Shows the sign's glyph, words and note on `stream`.
+
+    The cursor rests at the beginning of the live line, so whatever is printed next writes over it, and the
+    line shows up again below.
+    """
+
+    at_night = False
+
+    def __init__(self, stream: TextIO, role: Role = "status") -> None:
+        super().__init__("terminal", role)
+        self._fd = stream.fileno()
+        self._live = stream.isatty()
+        self._encoding = stream.encoding or "ascii"
+        self._glyphs = GLYPHS if _can_encode(GLYPHS, self._encoding) else PLAIN_GLYPHS
+        self._drawn = False
+
+    def value(self, shown: Shown) -> Hashable:
+        words = shown.sign.words + (f": {shown.note}" if shown.note else "")
+        words = "".join(letter if letter.isprintable() else "?" for letter in words)
+        if not self._live:
+            return f"{shown.sign.pattern.name}: {words}"
+        return f"{self._glyphs[round(shown.level * (len(self._glyphs) - 1))]} {words}"
+
+    def open(self) -> None:
+        """A terminal is open, or this process would not have it."""
+
+    def put(self, value: Hashable) -> None:
+        if self._live:
+            self._write(f"{CLEAR}{str(value)[: self._columns() - 1]}\r")
+        else:
+            self._write(f"panel {value}\n")
+        self._drawn = True
+
+    def leave(self, how: Leave) -> None:
+        if not self._drawn:
+            return
+        if how is Leave.FOUND:
+            if self._live:
+                self._write(CLEAR)
+            return
+        sign = STOPPED if how is Leave.SAFE else ERROR
+        line = str(self.value(Shown(sign, 0.0 if sign is STOPPED else 1.0)))
+        self._write(f"{CLEAR}{line}\n" if self._live else f"panel {line}\n")
+
+    def _columns(self) -> int:
+        try:
+            return max(2, os.get_terminal_size(self._fd).columns)
+        except OSError:
+            return 80
+
+    def _write(self, text: str) -> None:
+        octets = text.encode(self._encoding, "replace")
+        while octets:
+            octets = octets[os.write(self._fd, octets) :]
+
+
+def _can_encode(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
