@@ -140,12 +140,16 @@ class Link:
             with self._reading:
                 await self._read()
         except wire.RemoteProtocolError as error:
-            self._quit(error.reason)
+            await self._quit(error.reason)
         except Refused as refused:
-            self._quit(refused.reason)
+            await self._quit(refused.reason)
 
-    def _quit(self, reason: str) -> None:
+    async def _quit(self, reason: str) -> None:
+        """The last frame, after the acks of what was asked before."""
         log.debug("link quits", address=self.address, reason=reason)
+        if self._online:
+            with trio.move_on_after(FAREWELL_S):
+                await self._requests.settled()
         frame = self.wire.encode_quit(reason)
         if frame:
             self._said_quit = True
@@ -175,7 +179,6 @@ class Link:
             elif isinstance(event, wire.Register | wire.Login):
                 await self._log_in(event)
             elif isinstance(event, wire.Quit):
-                await self._requests.settled()
                 raise Refused(reasons.LOGOUT_OK)
             elif isinstance(event, Acked):
                 await self._requests.take(event)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
@@ -50,11 +50,14 @@ class TlsStream:
         Always a checkpoint. Cancelled, nothing is lost.
         """
         recv = self._sock.recv
+        await trio.lowlevel.checkpoint_if_cancelled()
         try:
             first = recv(max_octets)
-            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.cancel_shielded_checkpoint()
         except ssl.SSLWantReadError:
-            await trio.lowlevel.wait_readable(self._sock)
+            await self._wait(trio.lowlevel.wait_readable)
+            first = await self._retry(recv, max_octets)
+        except ssl.SSLWantWriteError:
             first = await self._retry(recv, max_octets)
         except (OSError, ValueError) as error:
             raise LinkLost(str(error)) from error
@@ -129,7 +132,10 @@ class TlsStream:
                 wait = trio.lowlevel.wait_writable
             except (OSError, ValueError) as error:
                 raise LinkLost(str(error)) from error
-            try:
-                await wait(self._sock)
-            except (trio.ClosedResourceError, OSError, ValueError) as error:
-                raise LinkLost("closed") from error
+            await self._wait(wait)
+
+    async def _wait(self, wait: Callable[[socket.socket], Awaitable[None]]) -> None:
+        try:
+            await wait(self._sock)
+        except (trio.ClosedResourceError, OSError, ValueError) as error:
+            raise LinkLost("closed") from error
