@@ -5,7 +5,7 @@ the test's to say.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import trio
 import trio.testing
@@ -91,12 +91,13 @@ class Shelf:
 class Carrier:
     """The sender of a link, less the link: takes when it is woken, and notes what went out."""
 
-    def __init__(self, shelf: Shelf, settings: CourierSettings) -> None:
-        self.shelf = shelf
+    def __init__(self, store: Any, settings: CourierSettings, node: int = NODE) -> None:
+        self.store = store
         self.settings = settings
+        self.node = node
         self.bell = trio.Event()
         self.bell.set()
-        self.courier = Courier(NODE, cast(Any, shelf), settings, lambda: self.bell.set())
+        self.courier = Courier(node, store, settings, lambda: self.bell.set())
         self.out: list[Message] = []
         self.batches: list[list[Message]] = []
 
@@ -120,6 +121,11 @@ class Carrier:
             await trio.sleep(0.5)
             if self.courier.next_expiry <= trio.current_time():
                 self.bell.set()
+
+    @property
+    def shelf(self) -> Shelf:
+        assert isinstance(self.store, Shelf)
+        return self.store
 
     def push(self, *messages: Message) -> None:
         for message in messages:

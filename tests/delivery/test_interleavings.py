@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 import trio
-import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.delivery import CourierSettings
 from appliance.delivery import courier as courier_module
-from appliance.site import Message
 
-from .shelf import RANK_NORMAL, RANK_USER, Carrier, Shelf, quiet, run
+from .judge import Judge
+from .shelf import RANK_NORMAL, RANK_USER, Shelf, quiet, run
 
 WINDOW = 4
 OCTETS = 2000
@@ -39,44 +38,12 @@ STEPS = st.one_of(
 )
 
 
-class Judge(Carrier):
-    """A carrier that checks each message as it goes out."""
-
-    def __init__(self, shelf: Shelf, settings: CourierSettings) -> None:
-        super().__init__(shelf, settings)
-        self.kept: dict[int, float] = {}
-        """What this link has sent and the node has not acknowledged, with the time."""
-        self._highest = [0, 0]
-
-    def note(self, messages: list[Message]) -> None:
-        now = trio.current_time()
-        for message in messages:
-            msgid = message.msgid
-            assert msgid in self.shelf.queue and msgid not in self.shelf.acked, f"{msgid} after its ack"
-            if msgid in self.kept:
-                assert now >= self.kept[msgid] + RESEND_S, f"{msgid} twice"
-            else:
-                assert msgid > self._highest[message.rank], f"{msgid} out of order"
-                self._highest[message.rank] = msgid
-            self.kept[msgid] = now
-        sizes = [self.shelf.queue[msgid].octets for msgid in self.kept]
-        assert len(sizes) <= WINDOW, "more messages in flight than the window has"
-        assert sum(size for size in sizes if size <= OCTETS) <= OCTETS, "more octets than the window has"
-        assert sum(size > OCTETS for size in sizes) <= 1, "two large messages at once"
-        super().note(messages)
-
-    def ack(self, *msgids: int) -> None:
-        for msgid in msgids:
-            self.kept.pop(msgid, None)
-        super().ack(*msgids)
-
-
 class Story:
     """Carries out the steps on one shelf, with one link after another."""
 
     def __init__(self, shelf: Shelf) -> None:
         self.shelf = shelf
-        self.judge = Judge(shelf, CourierSettings(WINDOW, OCTETS, RESEND_S))
+        self.judge = Judge(shelf, CourierSettings(WINDOW, OCTETS, RESEND_S), set())
 
     async def tell(self, steps: list[tuple[Any, ...]]) -> None:
         async with trio.open_nursery() as nursery:
@@ -84,7 +51,7 @@ class Story:
             for step in steps:
                 if step == ("reconnect",):
                     scope.cancel()
-                    self.judge = Judge(self.shelf, self.judge.settings)
+                    self.judge = Judge(self.shelf, self.judge.settings, self.judge.acked)
                     scope = await nursery.start(self._connect)
                 else:
                     await self._do(*step)

@@ -1,0 +1,183 @@
+"""The same with a real store, whose reads, commits and spills happen when they happen, and which is closed
+and opened again between.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from appliance import wire
+from appliance.delivery import CourierSettings, Exchange
+from appliance.delivery import courier as courier_module
+from appliance.session.requests import Fresh
+from appliance.site import Decision, Limits, Node, Payload, decide, register
+from appliance.store import Store, StoreSettings
+
+from .judge import Judge
+
+WINDOW = CourierSettings(window_messages=6, window_octets=200_000, resend_after_s=3600.0)
+PATIENCE_S = 10.0
+
+which = st.integers(0, 100)
+STEPS = st.one_of(
+    st.tuples(st.just("post"), st.integers(1, 15), st.sampled_from((10, 50_000))),
+    st.tuples(st.just("user")),
+    st.tuples(st.just("ack"), which),
+    st.tuples(st.just("ack all")),
+    st.tuples(st.just("ack twice"), which),
+    st.tuples(st.just("ack early"), which),
+    st.tuples(st.just("spill")),
+    st.tuples(st.just("pause"), st.sampled_from((0.0, 0.001, 0.01))),
+    st.tuples(st.just("reconnect")),
+    st.tuples(st.just("be off"), st.integers(1, 15)),
+    st.tuples(st.just("restart")),
+)
+
+
+class Place:
+    """A connection of the exchange, whose courier is the judge's."""
+
+    def __init__(self, judge: Judge, member: int) -> None:
+        self.courier = judge.courier
+        self.member = member
+
+    def notice(self, frame: bytes) -> None: ...
+    def cut(self) -> None: ...
+    def wake(self) -> None: ...
+    def suspect(self) -> None: ...
+
+
+class House:
+    """A sender, and a receiver with one node, whose links come and go."""
+
+    def __init__(self, folder: Path, cache_octets: int) -> None:
+        self.folder = folder
+        self.settings = StoreSettings(acks_delay_s=0.01, reserve_octets=0, cache_octets=cache_octets)
+        self.exchange = Exchange()
+        self.posted: list[int] = []
+        self.acked: set[int] = set()
+        self.store: Store
+        self.judge: Judge
+        self.sender: Node
+        self.receiver: Node
+        self._aliases = 0
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        self.store = Store.open(self.folder, self.settings, Limits())
+        self.store.publish = self.exchange.publish
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.store.run)
+            yield
+            self.store.close()
+
+    @asynccontextmanager
+    async def link(self) -> AsyncIterator[None]:
+        self.judge = Judge(self.store, WINDOW, self.acked, self.receiver.number)
+        place = Place(self.judge, self.receiver.member)
+        assert self.exchange.enter(self.receiver.number, place)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.judge.carry)
+            yield
+            nursery.cancel_scope.cancel()
+        self.exchange.leave(self.receiver.number, place)
+
+    async def move_in(self) -> None:
+        nodes = []
+        for label in ("sender", "receiver"):
+            fresh = Fresh.make()
+            made = await self.store.perform(lambda scene, f=fresh, n=label: register(scene, n, None, f, None))
+            nodes.append(self.store.site.nodes[made.node])
+        self.sender, self.receiver = nodes
+
+    async def post(self, size: int) -> None:
+        uid = self.store.site.members[self.receiver.member].uid
+        request = wire.Post(id="1", to=[wire.Target(uid, 1)], datalen=size, datahead=0, datasum=None)
+        await self._perform(self.sender, request, Payload.of(b"x" * size))
+
+    async def edit_user(self) -> None:
+        self._aliases += 1
+        await self._perform(self.receiver, wire.UserEdit("1", None, f"receiver {self._aliases}"))
+
+    async def _perform(self, node: Node, request: Any, *payloads: Payload) -> None:
+        decision: Decision = await self.store.perform(lambda scene: decide(scene, node, request, payloads))
+        assert decision.error is None
+        self.posted += [message.msgid for message in decision.messages]
+
+    async def drain(self) -> None:
+        """Acknowledge one by one. Every message comes."""
+        with trio.move_on_after(PATIENCE_S):
+            while not self.acked.issuperset(self.posted):
+                kept = next(iter(self.judge.kept), None)
+                if kept is not None:
+                    self.judge.ack(kept)
+                await trio.sleep(0)
+        missing = set(self.posted) - self.acked
+        assert not missing, f"{len(missing)} of {len(self.posted)} messages lie still"
+
+
+async def live(house: House, steps: list[tuple[Any, ...]]) -> None:
+    """Each inner loop is a link, each middle one a life of the store."""
+    left = iter(steps)
+    step: tuple[Any, ...] | None = ("begin",)
+    while step is not None:
+        async with house.open():
+            if not house.posted and step == ("begin",):
+                await house.move_in()
+            while True:
+                if step is not None and step[0] == "be off":
+                    for _ in range(step[1]):
+                        await house.post(10)
+                async with house.link():
+                    while (step := next(left, None)) and step[0] not in ("restart", "reconnect", "be off"):
+                        await do(house, *step)
+                    if step is None:
+                        await house.drain()
+                if step is None or step == ("restart",):
+                    break
+
+
+async def do(house: House, word: str, *args: Any) -> None:
+    judge, kept = house.judge, list(house.judge.kept)
+    if word == "post":
+        async with trio.open_nursery() as nursery:
+            for _ in range(args[0]):
+                nursery.start_soon(house.post, args[1])
+    elif word == "user":
+        await house.edit_user()
+    elif word == "ack" and kept:
+        judge.ack(kept[args[0] % len(kept)])
+    elif word == "ack all":
+        judge.ack(*kept)
+    elif word == "ack twice" and kept:
+        msgid = kept[args[0] % len(kept)]
+        judge.ack(msgid, msgid)
+    elif word == "ack early" and house.posted:
+        judge.ack(house.posted[args[0] % len(house.posted)])
+    elif word == "spill":
+        await house.store._spill()
+    elif word == "pause":
+        await trio.sleep(args[0])
+
+
+@pytest.fixture(autouse=True)
+def few_hints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(courier_module, "HINTS_MAX", 10)
+
+
+@given(st.lists(STEPS, min_size=5, max_size=30), st.sampled_from((1, 16 << 20)))
+@settings(max_examples=25, deadline=None)
+def test_every_message_once_in_order_and_none_after_its_ack(
+    steps: list[tuple[Any, ...]], cache_octets: int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        trio.run(live, House(Path(folder), cache_octets), steps)
