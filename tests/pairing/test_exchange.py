@@ -1,0 +1,415 @@
+"""The two sides against each other, and against somebody in between."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from appliance import wire
+from appliance.pairing import (
+    Asked,
+    BadFrame,
+    Code,
+    Confirmed,
+    Given,
+    Guest,
+    Host,
+    Impostor,
+    NodeGift,
+    PairingError,
+    Proved,
+    Refused,
+    Shared,
+    Taken,
+    is_pairing,
+)
+from appliance.pairing.frames import GIFT_OCTETS_MAX, HEADER_MAX, encode
+from appliance.wire import LocalProtocolError
+
+PRINT = "SHA256:" + "0af7" * 16
+OTHER_PRINT = "SHA256:" + "beef" * 16
+CODE = Code.make(2, lambda below: 12345)
+WRONG = Code.make(2, lambda below: 12346)
+GIFT = NodeGift("a uid", "the password", ["=box.local:4433"], PRINT, "Home & Söhne")
+
+slow = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+class Exchange:
+    """Runs both sides; ``between`` sees each frame with its number (1 to 7) and may change it. ``frames``
+    are all that arrived; the host's proof and gift are frames 4 and 5.
+    """
+
+    def __init__(self, guest, host, code=CODE, between=lambda number, frame: frame, gift=GIFT):
+        self.guest, self.host, self.code, self.gift = guest, host, code, gift
+        self.between = between
+        self.frames = []
+        self.given = self.taken = False
+        self.got = None
+        self.confirmed = False
+        self.right = None
+
+    def run(self):
+        answer = self.to_host(self.guest.begin())
+        while answer and not self.confirmed:
+            request = self.to_guest(answer)
+            if not request:
+                break
+            answer = self.to_host(request)
+        return self
+
+    def passed(self, octets):
+        """As many frames as there are, changed by whoever is in between."""
+        passed = b""
+        while octets:
+            size = 4 + int(octets[:4], 16)
+            size += json.loads(octets[4:size]).get("datalen", 0)
+            self.frames.append(self.between(len(self.frames) + 1, octets[:size]))
+            passed += self.frames[-1]
+            octets = octets[size:]
+        return passed
+
+    def to_host(self, octets):
+        self.host.receive_data(self.passed(octets))
+        try:
+            event = self.host.next_event()
+            if isinstance(event, Asked):
+                return self.host.answer(self.code)
+        except BadFrame as error:
+            return self.host.refuse(str(error))
+        if isinstance(event, Proved):
+            self.right = event.right
+            if not event.right:
+                return self.host.refuse("wrong code")
+            self.given = True
+            return self.host.give(self.gift)
+        if isinstance(event, Taken):
+            self.taken = True
+            return self.host.confirm()
+        return b""
+
+    def to_guest(self, octets):
+        self.guest.receive_data(self.passed(octets))
+        event = self.guest.next_event()
+        if isinstance(event, Shared):
+            return self.guest.prove()
+        if isinstance(event, Given):
+            self.got = event.gift
+            return self.guest.take()
+        self.confirmed = isinstance(event, Confirmed)
+        return b""
+
+
+def test_who_has_the_code_gets_the_gift():
+    done = Exchange(Guest(CODE, PRINT), Host(PRINT)).run()
+    assert done.got == GIFT
+    assert done.taken and done.confirmed and done.host.over
+    assert len(done.frames) == 7
+
+
+def test_nothing_secret_is_sent_as_it_is():
+    sent = b"".join(Exchange(Guest(CODE, PRINT), Host(PRINT)).run().frames)
+    for secret in (CODE.digits, CODE.digits[1:7], GIFT.uid, GIFT.node, GIFT.site, PRINT):
+        assert secret.encode() not in sent
+
+
+def test_the_frames_are_as_documented():
+    frames = Exchange(Guest(CODE, PRINT), Host(PRINT)).run().frames
+    heads = [json.loads(frame[4 : 4 + int(frame[:4], 16)]) for frame in frames]
+    assert [head["op"] for head in heads] == [100, "pair", 101, "proof", "gift", 102, "paired"]
+    assert {**heads[0], "share": ""} == {"code": 2, "kind": "node", "op": 100, "share": "", "version": 1}
+
+
+def test_who_has_another_code_gets_nothing_and_is_noticed():
+    exchange = Exchange(Guest(WRONG, PRINT), Host(PRINT))
+    with pytest.raises(Refused, match="wrong code"):
+        exchange.run()
+    assert exchange.right is False and not exchange.given
+    with pytest.raises(LocalProtocolError):
+        exchange.host.give(GIFT)
+
+
+@pytest.mark.parametrize("guest_sees", [OTHER_PRINT, PRINT.upper(), ""])
+def test_another_certificate_fails(guest_sees):
+    exchange = Exchange(Guest(CODE, guest_sees), Host(PRINT))
+    with pytest.raises(Refused):
+        exchange.run()
+    assert exchange.right is False and not exchange.given
+
+
+def test_a_host_without_the_code_is_found_out_before_it_learns_more_than_one_guess():
+    guest = Guest(CODE, PRINT)
+    host = Host(PRINT)
+    host.receive_data(guest.begin())
+    assert host.next_event() == Asked("node", 2)
+    guest.receive_data(host.answer(WRONG))
+    assert guest.next_event() == Shared()
+    host.receive_data(guest.prove())
+    assert host.next_event() == Proved(False)
+    guest.receive_data(encode({"op": "proof", "proof": wire.b32encode(bytes(32))}))
+    with pytest.raises(Impostor):
+        guest.next_event()
+
+
+def test_a_gift_with_another_fingerprint_than_the_links_is_refused():
+    gift = NodeGift(GIFT.uid, GIFT.node, GIFT.addresses, OTHER_PRINT, GIFT.site)
+    with pytest.raises(Impostor):
+        Exchange(Guest(CODE, PRINT), Host(PRINT), gift=gift).run()
+
+
+def test_a_gift_of_another_kind_than_asked_for_is_refused():
+    with pytest.raises(BadFrame, match="something else"):
+        Exchange(Guest(CODE, PRINT, kind="peer"), Host(PRINT)).run()
+
+
+@pytest.mark.parametrize("replayed", ["guest", "host"])
+def test_a_recorded_exchange_is_useless(replayed):
+    recorded = Exchange(Guest(CODE, PRINT), Host(PRINT)).run().frames
+    if replayed == "guest":
+        host = Host(PRINT)
+        host.receive_data(recorded[0])
+        host.next_event()
+        host.answer(CODE)
+        host.receive_data(recorded[2])
+        assert host.next_event() == Proved(False)
+    else:
+        guest = Guest(CODE, PRINT)
+        guest.begin()
+        guest.receive_data(recorded[1])
+        assert guest.next_event() == Shared()
+        guest.prove()
+        guest.receive_data(recorded[3] + recorded[4])
+        with pytest.raises(Impostor):
+            guest.next_event()
+
+
+def test_a_guest_that_gets_its_own_frames_back_is_not_taken_in():
+    guest = Guest(CODE, PRINT)
+    share = json.loads(guest.begin()[4:])["share"]
+    guest.receive_data(encode({"op": "pair", "share": share}))
+    assert guest.next_event() == Shared()
+    with pytest.raises(BadFrame):
+        guest.prove()
+
+
+LENGTHS = [len(frame) for frame in Exchange(Guest(CODE, PRINT), Host(PRINT)).run().frames]
+
+
+@slow
+@given(st.integers(1, 7), st.data())
+def test_no_octet_can_be_changed_unnoticed(number, data):
+    at = data.draw(st.integers(0, LENGTHS[number - 1] - 1))
+    change = data.draw(st.integers(1, 255))
+
+    def between(n, frame):
+        if n != number or at >= len(frame):
+            return frame
+        return frame[:at] + bytes([frame[at] ^ change]) + frame[at + 1 :]
+
+    exchange = Exchange(Guest(CODE, PRINT), Host(PRINT), between=between)
+    with contextlib.suppress(PairingError):
+        exchange.run()
+    assert not exchange.confirmed
+    assert exchange.given is (number > 3)
+    assert (exchange.got is not None) is (number > 5)
+    assert exchange.taken is (number > 6)
+
+
+@slow
+@given(st.data())
+def test_it_does_not_matter_how_the_octets_are_cut(data):
+    guest, host = Guest(CODE, PRINT), Host(PRINT)
+
+    def events(side, octets):
+        while octets:
+            size = data.draw(st.integers(1, len(octets)))
+            side.receive_data(octets[:size])
+            octets = octets[size:]
+            event = side.next_event()
+            if event is not None:
+                assert not octets
+                return event
+        raise AssertionError("no event")
+
+    assert events(host, guest.begin()) == Asked("node", 2)
+    assert events(guest, host.answer(CODE)) == Shared()
+    assert events(host, guest.prove()) == Proved(True)
+    assert events(guest, host.give(GIFT)) == Given(GIFT)
+    assert events(host, guest.take()) == Taken()
+    assert events(guest, host.confirm()) == Confirmed()
+
+
+frames = st.one_of(
+    st.binary(max_size=200),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    )
+    .map(json.dumps)
+    .map(lambda text: b"%04x" % len(text) + text.encode()),
+    st.fixed_dictionaries(
+        {"op": st.sampled_from([100, 101, 102, "pair", "proof", "gift", "paired", "quit", 1, True])},
+        optional={
+            key: st.integers() | st.text(max_size=80) | st.binary(max_size=40).map(wire.b32encode)
+            for key in ("share", "proof", "code", "kind", "version", "datalen", "error")
+        },
+    ).map(encode),
+)
+
+
+@pytest.mark.parametrize("step", ["begin", "prove", "take"])
+@given(st.lists(frames, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_no_octets_harm_a_host(step, hostile):
+    host, guest = Host(PRINT), Guest(CODE, PRINT)
+    if step != "begin":
+        host.receive_data(guest.begin())
+        host.next_event()
+        guest.receive_data(host.answer(CODE))
+        guest.next_event()
+    if step == "take":
+        host.receive_data(guest.prove())
+        host.next_event()
+        host.give(GIFT)
+    for octets in hostile:
+        host.receive_data(octets)
+        try:
+            event = host.next_event()
+            if isinstance(event, Asked):
+                host.answer(CODE)
+        except BadFrame as error:
+            assert host.refuse(str(error))
+            return
+        assert not isinstance(event, Taken)
+        if isinstance(event, Proved):
+            assert event.right is False
+            return
+
+
+@pytest.mark.parametrize("step", ["begin", "prove", "take"])
+@given(st.lists(frames, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_no_octets_harm_a_guest(step, hostile):
+    host, guest = Host(PRINT), Guest(CODE, PRINT)
+    host.receive_data(guest.begin())
+    if step != "begin":
+        host.next_event()
+        guest.receive_data(host.answer(CODE))
+        guest.next_event()
+        host.receive_data(guest.prove())
+    if step == "take":
+        host.next_event()
+        guest.receive_data(host.give(GIFT))
+        guest.next_event()
+        guest.take()
+    for octets in hostile:
+        guest.receive_data(octets)
+        try:
+            event = guest.next_event()
+            if isinstance(event, Shared):
+                guest.prove()
+        except PairingError as error:
+            assert str(error).isprintable()
+            return
+        assert event is None or isinstance(event, Shared)
+
+
+def test_what_does_not_fit_is_refused_before_it_is_there():
+    host = Host(PRINT)
+    host.receive_data(b"%04x" % (HEADER_MAX + 1))
+    with pytest.raises(BadFrame):
+        host.next_event()
+    guest = Guest(CODE, PRINT)
+    guest.begin()
+    guest.receive_data(encode({"datalen": GIFT_OCTETS_MAX + 1, "op": "gift"}))
+    with pytest.raises(BadFrame):
+        guest.next_event()
+
+
+def test_a_host_takes_no_data_from_a_guest():
+    host = Host(PRINT)
+    host.receive_data(encode({"datalen": 1, "op": "gift"}))
+    with pytest.raises(BadFrame):
+        host.next_event()
+
+
+def test_other_versions_are_told_so():
+    host = Host(PRINT)
+    fields = json.loads(Guest(CODE, PRINT).begin()[4:])
+    host.receive_data(encode({**fields, "version": 2}))
+    with pytest.raises(BadFrame, match="version 1"):
+        host.next_event()
+
+
+@pytest.mark.parametrize(
+    "share",
+    [
+        b"B" + bytes(32),
+        b"A" + bytes(32),
+        b"A" + (1).to_bytes(32, "little"),
+        b"A" + (2**255 - 20).to_bytes(32, "little"),
+        b"A" + b"\xff" * 32,
+        b"S" + b"\x05" * 32,
+    ],
+)
+def test_a_share_that_is_no_point_of_the_group_is_refused(share):
+    host = Host(PRINT)
+    fields = {"code": 2, "kind": "node", "op": 100, "share": wire.b32encode(share), "version": 1}
+    host.receive_data(encode(fields))
+    host.next_event()
+    with pytest.raises(BadFrame):
+        host.answer(CODE)
+
+
+def test_reasons_of_any_length_and_letters_reach_the_guest():
+    guest = Guest(CODE, PRINT)
+    host = Host(PRINT)
+    guest.begin()
+    guest.receive_data(host.refuse("\x1b" * 400))
+    with pytest.raises(Refused, match=r"^\?{300}$"):
+        guest.next_event()
+    assert host.over and host.refuse("again") == b"" and guest.next_event() is None
+
+
+def test_steps_out_of_order_are_our_own_mistake():
+    host, guest = Host(PRINT), Guest(CODE, PRINT)
+    for step in (
+        lambda: host.answer(CODE),
+        lambda: host.give(GIFT),
+        host.confirm,
+        guest.prove,
+        guest.take,
+        guest.next_event,
+    ):
+        with pytest.raises(LocalProtocolError):
+            step()
+
+
+HELLO = b'0013{"id":"1","op":0}  '
+
+
+@example(HELLO)
+@given(st.binary(max_size=100))
+def test_what_is_no_pairing_is_left_to_tmtp(octets):
+    assert is_pairing(octets) in (False, None)
+    if is_pairing(octets) is None:
+        assert len(octets) < 4 + HEADER_MAX
+
+
+def test_a_pairing_is_known_by_its_first_frame():
+    first = Guest(CODE, PRINT).begin()
+    assert [is_pairing(first[:size]) for size in (0, 3, 4, len(first) - 1)] == [None] * 4
+    assert is_pairing(first) is True
+    assert is_pairing(bytearray(first + b"more")) is True
+    assert is_pairing(HELLO) is False
+    assert is_pairing(b"%04x" % (HEADER_MAX + 1)) is False
+    assert is_pairing(b"0000") is False
+    assert is_pairing("\uff10\uff11\uff10\uff10".encode()) is False
+
+
+def test_gifts_and_codes_do_not_end_up_in_logs_by_accident():
+    assert GIFT.node not in repr(GIFT) and GIFT.node not in repr(Given(GIFT))
