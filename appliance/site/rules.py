@@ -166,9 +166,9 @@ def _ping(
     invited = scene.site.aliases.get(request.to)
     if invited is None:
         raise Refusal(f"to is no alias of this site: {request.to}")
-    scene.check_pings(node.member)
     nodes = scene.others(node, invited.nodes)
     scene.check_room(nodes, payloads[0].size)
+    scene.check_pings(node.member)
     decision.msgid = scene.send(
         decision,
         "ping",

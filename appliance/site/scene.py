@@ -123,16 +123,16 @@ class Scene:
                 f"limit reached: a post has at most {self.limits.recipients_per_post} recipients in its lists"
             )
         found: dict[int, None] = {}
-        for target in targets:
-            if target.type == 1:
-                found.update(dict.fromkeys(self.member_of(target.id).nodes))
+        for name, kind in dict.fromkeys((target.id, target.type) for target in targets):
+            if kind == 1:
+                found.update(dict.fromkeys(self.member_of(name).nodes))
                 continue
-            group = site.groups.get(target.id)
+            group = site.groups.get(name)
             standing = group.standing.get(node.member) if group else None
             if group is None or standing is None or standing.role == "barred":
-                raise Refusal(f"you are not in a group of this name: {target.id}")
+                raise Refusal(f"you are not in a group of this name: {name}")
             for member, place in group.standing.items():
-                if place.role == "joined" and (target.type == 2 or member != node.member):
+                if place.role == "joined" and (kind == 2 or member != node.member):
                     found.update(dict.fromkeys(site.members[member].nodes))
         if own_nodes:
             found.update(dict.fromkeys(self.others(node, ())))
