@@ -94,6 +94,7 @@ class Editor:
         self._history: deque[str] = deque(maxlen=HISTORY_LINES)
         self._recalled: int | None = None
         self._draft = ""
+        self._lost = False
         self._shown = ("", 0)
         self._reset()
 
@@ -117,12 +118,21 @@ class Editor:
         self._shown = ("", 0)
 
     def feed(self, octets: bytes) -> None:
-        """What the terminal sent. More than FED_OCTETS_MAX that nobody read is dropped."""
-        self._fed += octets[: FED_OCTETS_MAX - len(self._fed)]
+        """What the terminal sent. If it is more than FED_OCTETS_MAX that nobody read, all that is dropped,
+        and so is the line whose beginning was among it.
+        """
+        if len(self._fed) + len(octets) > FED_OCTETS_MAX:
+            self._fed.clear()
+            if not self._lost:
+                self._out += BELL
+            self._lost = True
+            octets = octets[-FED_OCTETS_MAX:]
+        self._fed += octets
 
     def forget_fed(self) -> None:
         """Drop what was typed ahead."""
         self._fed.clear()
+        self._lost = False
 
     def forget_history(self) -> None:
         self._history.clear()
@@ -259,7 +269,7 @@ class Editor:
         return None
 
     def _enter(self) -> Event:
-        if self._overflow:
+        if self._overflow or self._lost:
             return self._finish(TooLong())
         text = self._text
         if not self._secret and text.strip() and (not self._history or self._history[-1] != text):
@@ -270,6 +280,7 @@ class Editor:
         self._at = len(self._text)
         self._draw()
         self._out += mark + NEWLINE
+        self._lost = False
         self.ask("")
         return event
 
