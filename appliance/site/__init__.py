@@ -5,8 +5,9 @@ clock.
 from appliance.site.facts import LASTING, TRAFFIC, Fact, decode_facts, encode_facts
 from appliance.site.message import EMPTY, RANK_NORMAL, RANK_USER, Decision, Message, Payload, content_digest
 from appliance.site.mint import Mint
+from appliance.site.people import add_device, add_member, device_problem, drop_node, find_owner, set_owner
 from appliance.site.presence import OFFLINE, ONLINE, Presence
-from appliance.site.rules import Credentials, decide, drop_node, login, register
+from appliance.site.rules import Credentials, decide, login, register
 from appliance.site.scene import Limits, Load, Scene
 from appliance.site.state import Group, Member, Node, Site
 
@@ -32,11 +33,16 @@ __all__ = [
     "Presence",
     "Scene",
     "Site",
+    "add_device",
+    "add_member",
     "content_digest",
     "decide",
     "decode_facts",
+    "device_problem",
     "drop_node",
     "encode_facts",
+    "find_owner",
     "login",
     "register",
+    "set_owner",
 ]

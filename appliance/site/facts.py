@@ -90,6 +90,12 @@ class SubjectBound(Fact, tag="subject", frozen=True):
     audience: str
 
 
+class OwnerSet(Fact, tag="owner", frozen=True):
+    """Whose box it is. The first member is the owner until another one is named."""
+
+    member: int
+
+
 class Sent(Fact, tag="m", frozen=True):
     """A message goes to ``nodes``.
 
@@ -133,7 +139,9 @@ class Requested(Fact, tag="r", frozen=True):
     posted_ms: int
 
 
-LastingFact = MemberAdded | NodeAdded | NodeDropped | AliasAdded | GroupAdded | RoleSet | SubjectBound
+LastingFact = (
+    MemberAdded | NodeAdded | NodeDropped | AliasAdded | GroupAdded | RoleSet | SubjectBound | OwnerSet
+)
 TrafficFact = Sent | Acked | Inherited | Requested
 
 _encoder = msgspec.msgpack.Encoder()
@@ -174,6 +182,7 @@ KNOWN_TAGS = frozenset(
         GroupAdded,
         RoleSet,
         SubjectBound,
+        OwnerSet,
         Sent,
         Acked,
         Inherited,

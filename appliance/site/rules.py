@@ -15,6 +15,7 @@ from appliance.site import facts
 from appliance.site.groups import decide_edit, decide_invite
 from appliance.site.message import RANK_NORMAL, RANK_USER, Decision, Payload
 from appliance.site.names import length_problem, name_problem
+from appliance.site.people import member_problem, owner_facts
 from appliance.site.scene import Refusal, Scene
 from appliance.site.state import Node
 
@@ -62,17 +63,14 @@ def register(
     """
     decision = Decision(posted_ms=scene.now_ms)
     site = scene.site
-    if len(site.members) >= scene.limits.members:
-        return Decision(
-            error=f"register failure: the site has its {scene.limits.members} members, the most it takes"
-        )
-    if problem := length_problem("newnode", label):
+    if problem := member_problem(scene) or length_problem("newnode", label):
         return Decision(error=f"register failure: {problem}")
     if fresh.uid in site.uids:
         return Decision(error="register failure: try again")
     member = decision.member = scene.mint.number(site.last_number)
     number = decision.node = scene.mint.number(member)
     decision.lasting.append(facts.MemberAdded(member, fresh.uid, scene.now_ms))
+    decision.lasting += owner_facts(scene, member)
     decision.lasting.append(facts.NodeAdded(number, member, label, fresh.secret, scene.now_ms))
     if subject is not None:
         decision.lasting.append(facts.SubjectBound(member, *subject))
@@ -89,13 +87,6 @@ def login(scene: Scene, node: Node) -> Decision:
     nodes = [n for n in scene.site.members[node.member].nodes if scene.load.queue_problem(n, 0) is None]
     scene.send(decision, "login", node.member, nodes, node="tbd")
     return decision
-
-
-def drop_node(scene: Scene, number: int) -> Decision:
-    """Cut a device off (an administrator's decision, not a request of the protocol)."""
-    if number not in scene.site.nodes:
-        return Decision(error=f"there is no device {number}: see the list of devices")
-    return Decision(lasting=[facts.NodeDropped(number)], dropped=[number])
 
 
 def _taken(scene: Scene, alias: str) -> str | None:
@@ -254,4 +245,4 @@ _RULES: dict[type, Callable[..., None]] = {
     wire.Ping: _ping,
 }
 
-__all__ = ["RANK_NORMAL", "Credentials", "decide", "drop_node", "login", "register"]
+__all__ = ["RANK_NORMAL", "Credentials", "decide", "login", "register"]

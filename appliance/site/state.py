@@ -66,6 +66,8 @@ class Site:
         self.uids: dict[str, Member] = {}
         self.aliases: dict[str, Member] = {}
         self.last_number = 0
+        self.owner = 0
+        """The member whose box it is; 0 if that is nobody yet."""
 
     def name_taken(self, name: str) -> bool:
         """Aliases and gids share one name space."""
@@ -108,3 +110,5 @@ class Site:
                 self.members[fact.member].groups.add(fact.gid)
             case facts.SubjectBound():
                 self.members[fact.member].subject = (fact.issuer, fact.subject, fact.audience)
+            case facts.OwnerSet():
+                self.owner = fact.member

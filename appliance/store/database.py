@@ -237,6 +237,7 @@ class Database:
                     "INSERT INTO member (number, uid, at_ms) VALUES (?, ?, ?)",
                     (fact.member, fact.uid, fact.at_ms),
                 )
+                execute("INSERT OR REPLACE INTO meta VALUES ('last_number', ?)", (fact.member,))
             case facts.NodeAdded():
                 execute(
                     "INSERT INTO node VALUES (?, ?, ?, ?, ?)",
@@ -264,6 +265,8 @@ class Database:
                     "UPDATE member SET issuer = ?, subject = ?, audience = ? WHERE number = ?",
                     (fact.issuer, fact.subject, fact.audience, fact.member),
                 )
+            case facts.OwnerSet():
+                execute("INSERT OR REPLACE INTO meta VALUES ('owner', ?)", (fact.member,))
 
     def _remove_finished(self, queues: Queues) -> Spilled:
         """Keep of the fresh messages those that somebody waits for."""

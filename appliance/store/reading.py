@@ -148,6 +148,8 @@ def read_lasting(connection: sqlite3.Connection) -> Iterator[LastingFact]:
         yield facts.GroupAdded(gid)
     for row in connection.execute("SELECT gid, member, alias, role FROM standing ORDER BY rowid"):
         yield facts.RoleSet(*row)
+    if owner := meta(connection, "owner"):
+        yield facts.OwnerSet(owner)
 
 
 def read_entries(connection: sqlite3.Connection, known: Boxes, above: int = 0) -> Iterator[Entry]:

@@ -122,6 +122,8 @@ class _Check:
             for key in {*getattr(want, name), *getattr(have, name)}:
                 if _plain(getattr(want, name).get(key)) != _plain(getattr(have, name).get(key)):
                     yield f"{name}: {key} is not what the journal says"
+        if have.owner != want.owner:
+            yield "the owner is not who the journal says"
         if meta(self._connection, "last_number") != want.last_number:
             yield "the highest number that was given out is not what the journal says"
 
