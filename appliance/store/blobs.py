@@ -21,7 +21,7 @@ import trio
 
 from appliance.site import Payload
 from appliance.store.disk import Disk, full_if_no_space
-from appliance.store.errors import StoreBroken
+from appliance.store.errors import DiskFull, StoreBroken
 from appliance.store.journal import sync_folder
 
 PIECE_OCTETS = 512 << 10
@@ -38,7 +38,7 @@ class Blobs:
         self.folder = folder
         self._on_loose = on_loose
         self._loose: set[bytes] = set()
-        self._disk = disk
+        self.disk = disk
         self._incoming = folder / "incoming"
         self._pins: Counter[bytes] = Counter()
         self._lock = trio.Lock()
@@ -171,6 +171,8 @@ class Upload:
         self._path.unlink(missing_ok=True)
 
     def _write(self, pieces: Sequence[bytes | memoryview]) -> None:
+        if problem := self._blobs.disk.problem(0):
+            raise DiskFull(problem)
         with full_if_no_space():
             if self._file is None:
                 self._file = open(self._path, "wb", buffering=0)  # noqa: SIM115

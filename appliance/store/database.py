@@ -25,6 +25,7 @@ from appliance.store.schema import prepare
 T = TypeVar("T")
 
 CHECKPOINT_OCTETS = 16 << 20
+CHECKPOINT_LOW_OCTETS = 1 << 20
 CACHE_KIB = 4096
 PAGE = 4096
 DATABASE_NAME = "pocket.db"
@@ -214,9 +215,9 @@ class Database:
         """How many messages of the table may have no queue left since the last spill."""
         return len(self._touched)
 
-    @property
-    def checkpoint_due(self) -> bool:
-        return self._wal_octets >= CHECKPOINT_OCTETS
+    def checkpoint_due(self, low: bool) -> bool:
+        """``low``: the disk is nearly full, so the log must not grow."""
+        return self._wal_octets >= (CHECKPOINT_LOW_OCTETS if low else CHECKPOINT_OCTETS)
 
     def checkpoint(self, mode: str = "PASSIVE") -> None:
         """Copy the log into the database. Harmless to be without: errors are those of ``commit``."""
@@ -352,8 +353,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _translated(error: sqlite3.Error) -> Exception:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
+    extended = getattr(error, "sqlite_errorcode", 0)
+    code = extended & 0xFF
+    if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:
         return DiskFull("the disk is full: make room, or let devices fetch what waits for them")
     if code == sqlite3.SQLITE_CONSTRAINT:
         return error

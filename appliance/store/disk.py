@@ -17,21 +17,31 @@ from pathlib import Path
 
 from appliance.store.errors import DiskFull, StoreBroken
 
-BALLAST_OCTETS = 8 << 20
+BALLAST_OCTETS = 24 << 20
+"""More than the log grows between two checkpoints: what is in it can be copied into the database then, so that
+the log's own room serves acknowledgements."""
+
 LOOK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Octets: ``free`` for this user, ``total`` of the file system, and the ``reserve``."""
+    """Octets: ``free`` for this user, ``total`` of the file system, the ``reserve``, and what is ``missing`` of
+    the ballast. Where it had to go, there is to be room for it twice before new work is taken in.
+    """
 
     free: int
     total: int
     reserve: int
+    missing: int
+
+    @property
+    def needed(self) -> int:
+        return self.reserve + 2 * self.missing
 
     @property
     def low(self) -> bool:
-        return self.free < self.reserve
+        return self.free < self.needed
 
 
 class Disk:
@@ -54,21 +64,22 @@ class Disk:
     def problem(self, size: int) -> str | None:
         """Why ``size`` octets cannot be taken in; None if they can."""
         room = self.room()
-        if room.free - size < room.reserve:
-            free, reserve = max(0, room.free) >> 20, room.reserve >> 20
+        if room.free - size < room.needed:
+            free, reserve = max(0, room.free) >> 20, room.needed >> 20
             return f"disk full: {free} MiB free, of which {reserve} MiB are a reserve; try again later"
         return None
 
     def set_ballast(self) -> None:
         """Put the ballast in place if there is room for it. Blocks."""
         room = self._look()
-        if self._ballast.exists() or room.free - BALLAST_OCTETS < room.reserve:
+        if not room.missing or room.free - BALLAST_OCTETS < room.reserve:
             return
         try:
             with open(self._ballast, "wb") as file:
                 os.posix_fallocate(file.fileno(), 0, BALLAST_OCTETS)
         except OSError:
             self._ballast.unlink(missing_ok=True)
+        self._looked = float("-inf")
 
     def drop_ballast(self) -> bool:
         """Make its room usable; False if it had gone already. Blocks."""
@@ -76,14 +87,20 @@ class Disk:
             self._ballast.unlink()
         except OSError:
             return False
+        finally:
+            self._looked = float("-inf")
         return True
 
     def _look(self) -> Room:
         stat = os.statvfs(self._folder)
         total = stat.f_blocks * stat.f_frsize
+        try:
+            missing = max(0, BALLAST_OCTETS - self._ballast.stat().st_size)
+        except OSError:
+            missing = BALLAST_OCTETS
         self._looked = time.monotonic()
         reserve = min(int(total * self._percent / 100), self._octets)
-        return Room(stat.f_bavail * stat.f_frsize, total, reserve)
+        return Room(stat.f_bavail * stat.f_frsize, total, reserve, missing)
 
 
 @contextmanager

@@ -58,6 +58,9 @@ GATHER_SHARE = 0.1
 COMMIT_MAX_S = 0.1
 COMMITS_AVERAGED = 8
 FULL_RETRY_S = 1.0
+FULL_REST_S = 10.0
+"""How long large writes are left alone after one found no space."""
+
 DAY_NS = 86_400_000_000_000
 
 
@@ -94,6 +97,7 @@ class Store:
         self._trouble: str | None = None
         self._keyed: set[int] = set()
         self._last_spill = self._last_ballast = time.monotonic()
+        self._rest_until = -math.inf
         self._last_cut = -math.inf  # soon: a box that is switched off often has to come to it, too
 
     @classmethod
@@ -255,11 +259,15 @@ class Store:
         return found[:first_miss]
 
     async def probe(self) -> None:
-        """Return if the store has worked within the last ``period``, or works now. Raises ``StoreError``."""
+        """Return if the store can write, sync and read. Raises ``DiskFull`` or another ``StoreError``."""
         if self._failure is not None:
             raise self._failure
         async with self._lock:
-            await self._thread(self._database.probe, time.time_ns())
+            try:
+                await self._thread(self._database.probe, time.time_ns())
+            except DiskFull as error:
+                await self._make_room(error, "probe")
+                await self._thread(self._database.probe, time.time_ns())
 
     @property
     def syncs(self) -> int:
@@ -363,7 +371,7 @@ class Store:
                 self._trouble = None
                 return
             except DiskFull as error:
-                await self._make_room(error)
+                await self._make_room(error, "commit refused")
                 await self._failed(jobs, str(error))
                 if jobs and acks and await self._acks_alone(acks):
                     return
@@ -395,18 +403,20 @@ class Store:
             try:
                 await self._commit(one, with_acks)
             except DiskFull as error:
-                await self._make_room(error)
+                await self._make_room(error, "commit refused")
                 await self._failed(one, str(error))
                 self._put_back(with_acks)
             except Unstorable:
                 await self._failed(one, "internal error: the request could not be stored")
             self._acks_in_commit = {}
 
-    async def _make_room(self, error: DiskFull) -> None:
-        """A commit found no space: let go of the ballast, and of what the log takes."""
+    async def _make_room(self, error: DiskFull, what: str) -> None:
+        """Something found no space: let go of the ballast, and empty the log into the database so that its
+        room can be used anew. The caller holds the lock.
+        """
         self._trouble = str(error)
         freed = await self._thread(self.disk.drop_ballast)
-        log.error("disk full", what="commit refused", ballast="dropped" if freed else "gone already")
+        log.error("disk full", what=what, ballast="dropped" if freed else "gone already")
         with contextlib.suppress(DiskFull):
             await self._thread(self._database.checkpoint)
 
@@ -553,18 +563,21 @@ class Store:
         """Spill, cut, checkpoint, ballast, when they are due."""
         now = time.monotonic()
         weight = self._spill_weight
+        rested = now >= self._rest_until
         if weight and (
-            weight > self.settings.spill_weight or now - self._last_spill > self.settings.spill_every_s
+            (weight > self.settings.spill_weight and rested)
+            or now - self._last_spill > self.settings.spill_every_s
         ):
             await self._spill()
         if self.blobs.has_loose:
             await self._remove_loose()
-        if self._database.checkpoint_due:
+        if rested and self._database.checkpoint_due(self.disk.room().low):
             async with self._lock:
                 try:
                     await self._thread(self._database.checkpoint)
                 except DiskFull as error:
-                    log.warning("the log could not be copied into the database", error=str(error))
+                    self._rest_until = now + FULL_REST_S
+                    await self._make_room(error, "log not copied")
         if now - self._last_ballast > BALLAST_EVERY_S:
             self._last_ballast = now
             await self._thread(self.disk.set_ballast)
@@ -581,8 +594,8 @@ class Store:
             try:
                 spilled = await self._thread(self._database.spill, queues, self._seq, self._today, cut)
             except DiskFull as error:
-                log.error("the queues could not be brought to the tables", error=str(error))
-                await self._thread(self.disk.drop_ballast)
+                self._rest_until = now + FULL_REST_S
+                await self._make_room(error, "queues not brought to the tables")
                 return
             for msgid, *_ in queues.finished():
                 self.cache.drop(msgid)
