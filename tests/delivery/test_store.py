@@ -7,6 +7,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,9 @@ class House:
         nodes = []
         for label in ("sender", "receiver"):
             fresh = Fresh.make()
-            made = await self.store.perform(lambda scene, f=fresh, n=label: register(scene, n, None, f, None))
+            made = await self.store.perform(
+                partial(register, label=label, alias=None, fresh=fresh, subject=None)
+            )
             nodes.append(self.store.site.nodes[made.node])
         self.sender, self.receiver = nodes
 

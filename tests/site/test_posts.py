@@ -267,8 +267,8 @@ def test_one_unknown_recipient_of_either_fails_note_and_message() -> None:
     alice, bob, carol = house.members("alice alice", "bob bob bob", "carol carol")
     house.group("the group", bob, carol)
     for wrong in (uid("nobody"), with_sender("the group")):
-        for lists in ({"to": [uid(bob), wrong]}, {"to": [uid(bob)], "noteto": [wrong]}):
-            request = wire.PostNotify(id="1", datalen=11, notelen=4, **lists)
+        for to, noteto in (([uid(bob), wrong], []), ([uid(bob)], [wrong])):
+            request = wire.PostNotify(id="1", to=to, noteto=noteto, datalen=11, notelen=4)
             assert wrong.id in alice.is_refused(request, b"note", b"message")
 
 
