@@ -18,16 +18,17 @@ from pathlib import Path
 from appliance.store.errors import DiskFull, StoreBroken
 
 BALLAST_OCTETS = 24 << 20
-"""More than the log grows between two checkpoints: what is in it can be copied into the database then, so that
-the log's own room serves acknowledgements."""
+"""More than the log grows between two checkpoints: what is in it can be copied into the database then, so
+that the log's own room serves acknowledgements.
+"""
 
 LOOK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Octets: ``free`` for this user, ``total`` of the file system, the ``reserve``, and what is ``missing`` of
-    the ballast. Where it had to go, there is to be room for it twice before new work is taken in.
+    """Octets: ``free`` for this user, ``total`` of the file system, the ``reserve``, and what is ``missing``
+    of the ballast. Where it had to go, there is to be room for it twice before new work is taken in.
     """
 
     free: int

@@ -1,4 +1,4 @@
-"""A full disk: new work is refused with a clear error, queues drain, nothing that was acknowledged is lost."""
+"""A full disk: new work is refused with a clear error, queues drain, and what was acknowledged stays."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_full_disk_refuses_posts_takes_acks_and_loses_nothing(disk: Small) -> 
             await kit.spill(store)
             told += await some_posts(ann, bob.uid, 150)
             disk.fill()
-            refused = []
+            refused: list[str | None] = []
             for _ in range(3000):
                 answer = await ann.post([bob.uid], os.urandom(60_000))
                 if answer.error is not None:
@@ -241,7 +241,7 @@ def test_a_start_without_any_room_says_so(disk: Small) -> None:
             pass
         (disk.data / "ballast").unlink()
         disk.fill()
-        with pytest.raises((DiskFull, StoreBroken), match="disk|database"):
+        with pytest.raises((DiskFull, StoreBroken), match=r"disk|database"):
             kit.opened(disk.data)
         disk.make_room()
         async with kit.running(disk.data) as store:
