@@ -13,12 +13,12 @@ from pathlib import Path
 
 from appliance.panel.lamps import Lamp, Leave
 from appliance.panel.settings import Led, PanelError, Role
-from appliance.panel.signs import ERROR, Shown
+from appliance.panel.signs import ENDED, Shown
 
 OWN = ("ACT", "led0")
 """What Raspberry Pis call the green LED on the board."""
 
-BLINK_MS = round(ERROR.pattern.steps[0].seconds * 1000)
+BLINK_MS = round(ENDED.pattern.steps[0].seconds * 1000)
 DELAYS_S = 0.3
 """delay_on appears with the trigger, and a udev rule then makes it ours: that takes a moment."""
 

@@ -126,5 +126,7 @@ class ButtonWatch:
 
 
 def _close(device: Any) -> None:
+    # gpiozero's close leaves the callback of a real pin where it is.
+    device.pin.when_changed = None
     device.when_activated = device.when_deactivated = None
     device.close()

@@ -19,7 +19,7 @@ from appliance import log as logs
 from appliance.panel.lamps import Lamp, Leave
 from appliance.panel.settings import Night, PanelError, Role
 from appliance.panel.signs import Condition, Shown, Sign, choose, dimming
-from appliance.panel.worker import Worker
+from appliance.panel.worker import Backoff, Worker
 
 log = logs.get_logger(__name__)
 
@@ -28,9 +28,6 @@ TICK_S = 0.05
 
 BLOCKED_S = 2.0
 """A lamp that takes longer than this is said to hang."""
-
-RETRY_S = (1.0, 60.0)
-"""A lamp that failed is tried again after the first, then after twice as long each time, up to the second."""
 
 LEAVE_S = 0.7
 """What leaving all lamps may take in all."""
@@ -68,7 +65,7 @@ class Lane:
 
     async def run(self) -> None:
         """Carry what is wanted, until cancelled. Nothing that the lamp does comes out of here."""
-        retry_s = RETRY_S[0]
+        backoff = Backoff()
         while True:
             while self._wanted == self._written:
                 self._wake = trio.Event()
@@ -80,11 +77,9 @@ class Lane:
             except Exception as error:
                 self._busy_since, self._written = None, None
                 self._complain(error)
-                await trio.sleep(retry_s)
-                retry_s = min(2 * retry_s, RETRY_S[1])
+                await backoff.sleep()
             else:
                 self._busy_since, self._written = None, value
-                retry_s = RETRY_S[0]
                 if self.trouble is not None:
                     log.info("light works again", light=self.lamp.name)
                     self.trouble = None
@@ -120,7 +115,7 @@ class Lane:
             self._lock.release()
 
     def _complain(self, error: Exception) -> None:
-        trouble = f"the {self.lamp.name} does not work: {error}"
+        trouble = f"the {self.lamp.name} does not work: {str(error) or type(error).__name__}"
         if trouble == self.trouble:
             return
         self.trouble = trouble
@@ -161,10 +156,12 @@ class Lights:
         async with trio.open_nursery() as nursery:
             for lane in self.lanes:
                 nursery.start_soon(lane.run)
+            told = False
             while True:
                 now = trio.current_time()
                 wait_s = self._draw(now)
-                self._tell()
+                self._tell(again=not told)
+                told = True
                 await trio.sleep_until(now + min(wait_s, TICK_S))
 
     async def leave(self, how: Leave) -> None:
@@ -198,10 +195,11 @@ class Lights:
             lane.want(Shown(sign, level, dim, note if sign.key in ("warning", "error") else ""))
         return wait_s
 
-    def _tell(self) -> None:
+    def _tell(self, again: bool) -> None:
+        """Warn of what is wrong, or no more; `again`: also of what was told before."""
         complaints = [complaint for lane in self.lanes if (complaint := lane.complaint) is not None]
         more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
         told = complaints[0] + more if complaints else None
-        if told != self._complaint:
+        if again or told != self._complaint:
             self._complaint = told
             self._warn(told)

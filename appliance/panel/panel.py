@@ -35,11 +35,11 @@ from appliance.panel.signs import (
     WALK,
     Sign,
 )
-from appliance.panel.terminal import Terminal
+from appliance.panel.terminal import Terminal, is_terminal
+from appliance.panel.worker import Backoff
 
 log = logs.get_logger(__name__)
 
-RETRY_S = (1.0, 60.0)
 REFUSED_S = 2.0
 SHOW_S_MAX = 60.0
 TEST_EACH_S = 3.0
@@ -147,15 +147,14 @@ class Panel:
         await self._lights.leave(Leave.SAFE if safe else Leave.TROUBLE)
 
     async def _listen(self, button: ButtonWatch) -> None:
-        retry_s = RETRY_S[0]
+        backoff = Backoff()
         while True:
             try:
                 await button.run(opened=lambda: self._health.warn("button", None))
             except PanelError as error:
                 log.warning("button does not work", error=str(error))
                 self._health.warn("button", f"the button does not work: {error}")
-            await trio.sleep(retry_s)
-            retry_s = min(2 * retry_s, RETRY_S[1])
+            await backoff.sleep()
 
     def _held(self) -> Sign | None:
         sign = None if self._button is None else STAGES.get(self._button.stage)
@@ -197,18 +196,15 @@ async def run_panel(
     """
     panel = Panel(settings, health, actions)
     task_status.started(panel)
-    retry_s = RETRY_S[0]
+    backoff = Backoff()
     try:
         while True:
             try:
                 await panel.run()
             except* Exception:
                 log.exception("panel failed")
-                health.warn(
-                    "panel", f"the panel failed and starts again in {retry_s:.0f} s; pocket log says why"
-                )
-            await trio.sleep(retry_s)
-            retry_s = min(2 * retry_s, RETRY_S[1])
+                health.warn("panel", "the panel failed and is tried again; pocket log says why")
+            await backoff.sleep()
     finally:
         await panel.leave()
 
@@ -268,13 +264,6 @@ def make_lamps(settings: PanelSettings, pins: Pins, stream: TextIO) -> list[Lamp
         own = own_led(settings.leds_folder)
         if not settings.leds and own is not None:
             lamps.append(BoardLamp(own, "status", settings.leds_folder))
-    if settings.show == "terminal" or (settings.show == "auto" and _is_terminal(stream)):
+    if settings.show == "terminal" or (settings.show == "auto" and is_terminal(stream)):
         lamps.append(Terminal(stream))
     return lamps
-
-
-def _is_terminal(stream: TextIO) -> bool:
-    try:
-        return stream.isatty() and stream.fileno() >= 0
-    except (OSError, ValueError):
-        return False

@@ -45,9 +45,9 @@ class Pattern:
             left = step.seconds - rest
             if left > 0:
                 if step.start == step.end:
-                    return step.start, left
+                    return step.start, left + EARLY_S
                 level = step.start + (step.end - step.start) * rest / step.seconds
-                return min(1.0, max(0.0, level)), min(left, RAMP_S)
+                return min(1.0, max(0.0, level)), min(left + EARLY_S, RAMP_S)
             rest -= step.seconds
         return self.steps[-1].end, EARLY_S
 

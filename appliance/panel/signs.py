@@ -67,6 +67,7 @@ REFUSED = Sign("refused", patterns.FAST_BLINK, "the button's wish was refused, s
 STOPPED = Sign("stopped", patterns.DARK, "stopped: safe to unplug", night="shown")
 STARTING = Sign("starting", patterns.WINK, "starting", WHITE, "shown")
 STOPPING = Sign("stopping", patterns.WINK, "stopping: do not unplug yet", WHITE, "shown")
+ENDED = Sign("ended", patterns.FAST_BLINK, "the box ended without an orderly stop", RED, "shown")
 ERROR = Sign("error", patterns.FAST_BLINK, "error, not serving", RED, "alarm")
 PAIRING = Sign("pairing", patterns.FADE, "pairing is open", BLUE, "shown")
 WARNING = Sign("warning", patterns.SLOW_BLINK, "warning, look at status", AMBER, "alarm")

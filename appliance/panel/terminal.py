@@ -9,8 +9,8 @@ from collections.abc import Hashable
 from typing import TextIO
 
 from appliance.panel.lamps import Lamp, Leave
-from appliance.panel.settings import Role
-from appliance.panel.signs import ERROR, STOPPED, Shown
+from appliance.panel.settings import PanelError, Role
+from appliance.panel.signs import ENDED, STOPPED, Shown
 
 GLYPHS = "○◔◑◕●"
 PLAIN_GLYPHS = ".-oO*"
@@ -28,11 +28,12 @@ class Terminal(Lamp):
 
     def __init__(self, stream: TextIO, role: Role = "status") -> None:
         super().__init__("terminal", role)
-        self._fd = stream.fileno()
-        self._live = stream.isatty()
+        self._stream = stream
+        self._fd = -1
+        self._live = is_terminal(stream)
         self._encoding = stream.encoding or "ascii"
         self._glyphs = GLYPHS if _can_encode(GLYPHS, self._encoding) else PLAIN_GLYPHS
-        self._drawn = False
+        self._drawn: Hashable = None
 
     def value(self, shown: Shown) -> Hashable:
         words = shown.sign.words + (f": {shown.note}" if shown.note else "")
@@ -42,25 +43,30 @@ class Terminal(Lamp):
         return f"{self._glyphs[round(shown.level * (len(self._glyphs) - 1))]} {words}"
 
     def open(self) -> None:
-        """A terminal is open, or this process would not have it."""
+        try:
+            self._fd = self._stream.fileno()
+        except (OSError, ValueError) as error:
+            raise PanelError(f"standard error is not open ({error}): take --panel leds or none") from error
 
     def put(self, value: Hashable) -> None:
         if self._live:
             self._write(f"{CLEAR}{str(value)[: self._columns() - 1]}\r")
         else:
             self._write(f"panel {value}\n")
-        self._drawn = True
+        self._drawn = value
 
     def leave(self, how: Leave) -> None:
-        if not self._drawn:
+        if self._drawn is None:
             return
         if how is Leave.FOUND:
             if self._live:
                 self._write(CLEAR)
             return
-        sign = STOPPED if how is Leave.SAFE else ERROR
-        line = str(self.value(Shown(sign, 0.0 if sign is STOPPED else 1.0)))
-        self._write(f"{CLEAR}{line}\n" if self._live else f"panel {line}\n")
+        line = self.value(Shown(STOPPED, 0.0) if how is Leave.SAFE else Shown(ENDED, 1.0))
+        if self._live:
+            self._write(f"{CLEAR}{line}\n")
+        elif line != self._drawn:
+            self.put(line)
 
     def _columns(self) -> int:
         try:
@@ -72,6 +78,13 @@ class Terminal(Lamp):
         octets = text.encode(self._encoding, "replace")
         while octets:
             octets = octets[os.write(self._fd, octets) :]
+
+
+def is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty() and stream.fileno() >= 0
+    except (OSError, ValueError):
+        return False
 
 
 def _can_encode(text: str, encoding: str) -> bool:

@@ -1,4 +1,4 @@
-"""Calls that may block, one at a time, away from the box's own thread."""
+"""Calls that may block, one at a time, away from the box's own thread; and when to try again."""
 
 from __future__ import annotations
 
@@ -8,6 +8,25 @@ from typing import TypeVar
 import trio
 
 T = TypeVar("T")
+
+
+class Backoff:
+    """How long to wait before the next try: RETRY_S, the first, then twice as long each time, up to the
+    second. What then works for longer than that begins anew.
+    """
+
+    RETRY_S = (1.0, 60.0)
+
+    def __init__(self) -> None:
+        self._next_s = self.RETRY_S[0]
+        self._until = float("-inf")
+
+    async def sleep(self) -> None:
+        if trio.current_time() > self._until + self.RETRY_S[1]:
+            self._next_s = self.RETRY_S[0]
+        wait_s, self._next_s = self._next_s, min(2 * self._next_s, self.RETRY_S[1])
+        await trio.sleep(wait_s)
+        self._until = trio.current_time()
 
 
 class Worker:
