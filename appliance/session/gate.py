@@ -57,7 +57,8 @@ class Gate:
         """Which limit keeps the link out; None if it is in. One that is in has to ``leave``."""
         settings = self._settings
         problem = None
-        if self.links >= settings.links:
+        crowded = self.links >= settings.links
+        if crowded and not self._waiting:
             problem = f"limits.links: {settings.links}"
         elif self._addresses[address] >= settings.links_per_address:
             problem = f"limits.links_per_address: {settings.links_per_address}"
@@ -66,7 +67,7 @@ class Gate:
             return problem
         self.links += 1
         self._addresses[address] += 1
-        if len(self._waiting) >= settings.unauthenticated_links:
+        if crowded or len(self._waiting) >= settings.unauthenticated_links:
             self.refused += 1
             _, oldest = self._waiting.popitem(last=False)
             oldest.cut()

@@ -31,17 +31,23 @@ class TlsStream:
     """The server's end of a TLS connection over ``sock``, which becomes this object's."""
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
-        """Raises ``LinkLost`` if the connection is gone already."""
-        try:
-            sock.setblocking(False)
-            self._sock = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-        except (OSError, ValueError) as error:
-            sock.close()
-            raise LinkLost(str(error)) from error
+        """Nothing is sent or received yet."""
+        sock.setblocking(False)
+        self._sock: socket.socket = sock
+        self._context = context
 
     async def handshake(self) -> None:
-        """Raises ``LinkLost`` if the other side does not speak TLS or goes away. Put a deadline around it."""
-        await self._retry(self._sock.do_handshake)
+        """Raises ``LinkLost`` if the other side does not speak TLS or goes away. Put a deadline around it.
+
+        TLS begins when something comes: a handshake holds some 100 KiB, which who is silent does not get.
+        """
+        await self._wait(trio.lowlevel.wait_readable)
+        try:
+            tls = self._context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
+        except (OSError, ValueError) as error:
+            raise LinkLost(str(error)) from error
+        self._sock = tls
+        await self._retry(tls.do_handshake)
 
     async def receive(self, max_octets: int = 65536) -> bytes:
         """What there is, at least one octet; ``b""`` at the end, also at one without close_notify. Raises
@@ -92,8 +98,7 @@ class TlsStream:
         """Send no more, and read until the other side is at its end: closing on unread octets would make the
         system throw away what was sent last. Put a deadline around it.
         """
-        with suppress(OSError, ValueError):
-            self._sock.unwrap()
+        self._say_goodbye()
         with suppress(OSError, ValueError):
             self._sock.shutdown(socket.SHUT_WR)  # from here on the socket is a plain one
             while True:
@@ -118,9 +123,14 @@ class TlsStream:
         if self._sock.fileno() < 0:
             return
         trio.lowlevel.notify_closing(self._sock)
-        with suppress(OSError, ValueError):
-            self._sock.unwrap()
+        self._say_goodbye()
         self._sock.close()
+
+    def _say_goodbye(self) -> None:
+        """What TLS says at the end, if it can be sent at once."""
+        if isinstance(self._sock, ssl.SSLSocket):
+            with suppress(OSError, ValueError):
+                self._sock.unwrap()
 
     async def _retry(self, call: Callable[..., T], *args: object) -> T:
         while True:
