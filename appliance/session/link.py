@@ -41,6 +41,9 @@ LINGER_S = 1.0
 
 NOTICES_MAX = 64
 RECEIVE_OCTETS = 64 << 10
+FRAMES_A_TURN = 32
+"""Then it is the other links' turn: thousands of small frames fit into one receive."""
+
 DEADLINE_STEP_S = 1.0
 DEADLINE_STEPS = 20
 """Setting a deadline costs as much as a small message: only when it moves by as much."""
@@ -158,7 +161,11 @@ class Link:
     async def _read(self) -> None:
         link, stream = self.wire, self._stream
         next_event = link.next_event
+        handled = 0
         while True:
+            if handled == FRAMES_A_TURN:
+                handled = 0
+                await trio.lowlevel.checkpoint()
             event = next_event()
             while event is wire.NEED_DATA:
                 octets = await stream.receive(RECEIVE_OCTETS)
@@ -167,6 +174,8 @@ class Link:
                 self._extend()
                 link.receive_data(octets)
                 event = next_event()
+                handled = 0
+            handled += 1
             if isinstance(event, wire.Ack):
                 msgid = wire.parse_id(event.id)
                 if msgid is not None:
