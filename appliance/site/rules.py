@@ -7,7 +7,7 @@ decision sees them, and tells anybody only when they are on stable storage.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from appliance import wire
@@ -176,7 +176,7 @@ def _ping(
 def _post(
     scene: Scene, node: Node, request: wire.Post, payloads: Sequence[Payload], _fresh: Any, decision: Decision
 ) -> None:
-    nodes = scene.recipients(node, request.to, own_nodes=True)
+    nodes = scene.recipients(node, request.to)
     scene.check_room(nodes, payloads[0].size)
     scene.check_disk(node.member, payloads[0].size)
     decision.msgid = scene.send(
@@ -193,12 +193,11 @@ def _post_notify(
     decision: Decision,
 ) -> None:
     note, body = payloads
-    nodes: Iterable[int] = scene.recipients(node, request.to, own_nodes=not request.fornotself)
-    noted = scene.recipients(node, [*request.to, *request.noteto], own_nodes=True)
+    nodes = scene.recipients(node, request.to)
+    noted = scene.recipients(node, [*request.to, *request.noteto])
     if request.fornotself:
         own = set(scene.site.members[node.member].nodes)
         nodes = [n for n in nodes if n not in own]
-    nodes = list(nodes)
     scene.check_room(nodes, body.size)
     scene.check_room(noted, note.size)
     scene.check_disk(node.member, body.size + note.size)

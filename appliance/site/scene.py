@@ -110,9 +110,8 @@ class Scene:
         """``more`` and the sender's other nodes."""
         return [*more, *(n for n in self.site.members[node.member].nodes if n != node.number)]
 
-    def recipients(self, node: Node, targets: Sequence[wire.Target], own_nodes: bool) -> list[int]:
-        """The nodes that a list of targets stands for, and the sender's other nodes if ``own_nodes``; each
-        once.
+    def recipients(self, node: Node, targets: Sequence[wire.Target]) -> list[int]:
+        """The nodes that a list of targets stands for, and the sender's other nodes; each once.
 
         All or nothing: raises ``Refusal`` if one of the targets is not there or not the sender's to post
         to.
@@ -134,8 +133,7 @@ class Scene:
             for member, place in group.standing.items():
                 if place.role == "joined" and (kind == 2 or member != node.member):
                     found.update(dict.fromkeys(site.members[member].nodes))
-        if own_nodes:
-            found.update(dict.fromkeys(self.others(node, ())))
+        found.update(dict.fromkeys(self.others(node, ())))
         return list(found)
 
     def check_room(self, nodes: Iterable[int], size: int) -> None:
