@@ -39,14 +39,16 @@ from appliance.session import (
     GateSettings,
     LinkSettings,
     Listener,
+    Pairing,
+    Place,
     Provider,
-    Registration,
     Service,
     Verifier,
+    addresses_of,
     listen,
 )
 from appliance.session.certificate import ensure_certificate, fingerprint, server_context
-from appliance.site import Limits
+from appliance.site import Limits, find_owner
 from appliance.store import SchemaError, Store, StoreBroken, StoreError, StoreSettings
 
 log = logs.get_logger(__name__)
@@ -88,11 +90,13 @@ async def _main(config: Config) -> None:
         cert, key = await trio.to_thread.run_sync(ensure_certificate, config.data / "tls", config.name)
     context = server_context(cert, key)
     sockets = _listen(config)
-    registration = Registration(config.registration)
-    service = Service(config.name, store, Exchange(), _link_settings(config), registration, _verifier(config))
-    address = _address(config, sockets)
+    pairing = Pairing(config.registration, health.pair_for)
+    place = Place(addresses_of(config.listen.host, sockets), fingerprint(cert))
+    service = Service(
+        config.name, store, Exchange(), _link_settings(config), pairing, _verifier(config), place
+    )
     listener = Listener(service)
-    words = Words(service, health, config.data, address, fingerprint(cert))
+    words = Words(service, health, config.data)
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 100)
@@ -100,6 +104,7 @@ async def _main(config: Config) -> None:
         async with trio.open_nursery() as main:
             owner_done = trio.Event()
             main.start_soon(_own, store, owner_done)
+            await store.perform(find_owner)
             await main.start(partial(serve_control, control_path(config.data), words.handlers))
             main.start_soon(words.sample)
             main.start_soon(listener.tick)
@@ -113,7 +118,7 @@ async def _main(config: Config) -> None:
                 accepting = trio.CancelScope()
                 links.start_soon(_accept, listener, sockets, context, links, accepting)
                 health.serving()
-                _announce(service, address, fingerprint(cert))
+                _announce(service)
                 await _signalled(signals)
                 log.info("stopping")
                 health.stopping()
@@ -191,13 +196,14 @@ async def _feed_watchdog(store: Store) -> None:
         await trio.sleep(interval_s)
 
 
-def _announce(service: Service, address: str, print_of_cert: str) -> None:
+def _announce(service: Service) -> None:
     """Tell whoever started the box, and systemd, that it serves."""
+    address, print_of_cert = service.place.addresses()[0], service.place.fingerprint
     hint = {
         "open": "anybody who reaches this address may register",
         "pairing": "to let a new member register, run: pocket pair open",
         "closed": "registration is closed by the configuration",
-    }[service.registration.mode]
+    }[service.pairing.mode]
     print(f"site {service.name}", f"address {address}", f"fingerprint {print_of_cert}", sep="\n")
     print(
         f"next: type the address into a TMTP client and compare the fingerprint; {hint}",
@@ -282,25 +288,6 @@ def _listen(config: Config) -> list[socket.socket]:
     except OSError as error:
         hint = "is another box running there?" if error.errno == errno.EADDRINUSE else "see the option listen"
         raise ControlError(f"cannot listen on {config.listen}: {error.strerror or error}; {hint}") from None
-
-
-def _address(config: Config, sockets: list[socket.socket]) -> str:
-    """What a person types into a client."""
-    port = sockets[0].getsockname()[1]
-    host = config.listen.host
-    if host in ("", "0.0.0.0", "::"):
-        host = _own_address()
-    return f"=[{host}]:{port}" if ":" in host else f"={host}:{port}"
-
-
-def _own_address() -> str:
-    """This machine's address in its network. Nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-            return str(probe.getsockname()[0])
-        except OSError:
-            return socket.gethostname() or "127.0.0.1"
 
 
 @contextmanager

@@ -22,7 +22,9 @@ import trio
 from appliance import wire
 from appliance.delivery import Courier
 from appliance.log import get_logger
+from appliance.pairing import is_pairing
 from appliance.session.errors import LinkLost
+from appliance.session.joining import join
 from appliance.session.requests import Acked, Requests
 from appliance.session.service import Service
 from appliance.session.tls import TlsStream
@@ -96,6 +98,10 @@ class Link:
         """Read no more; send the acks of what was read, and close."""
         self._reading.cancel()
 
+    def allow(self, seconds: float) -> None:
+        """Let a guest take so long for its next step."""
+        self._scope.deadline = trio.current_time() + seconds
+
     def suspect(self) -> None:
         """Somebody says that this link is dead: have the system look at once."""
         try:
@@ -141,7 +147,13 @@ class Link:
         """Read until the end; a breach of the protocol becomes the quit that says so."""
         try:
             with self._reading:
-                await self._read()
+                first = await self._receive_first()
+                if is_pairing(first):
+                    self._said_quit = True
+                    await join(self.service, self, first)
+                elif first:
+                    self.wire.receive_data(first)
+                    await self._read()
         except wire.RemoteProtocolError as error:
             await self._quit(error.reason)
         except Refused as refused:
@@ -157,6 +169,20 @@ class Link:
         if frame:
             self._said_quit = True
             self.send(frame)
+
+    async def _receive_first(self) -> bytes:
+        """What comes first, as much as tells a pairing from TMTP; nothing if the client leaves."""
+        first = b""
+        while is_pairing(first) is None:
+            octets = await self._stream.receive(RECEIVE_OCTETS)
+            if not octets:
+                return b""
+            first += octets
+        return first
+
+    async def receive(self) -> bytes:
+        """What a guest says next. Raises ``LinkLost``."""
+        return await self._stream.receive(RECEIVE_OCTETS)
 
     async def _read(self) -> None:
         link, stream = self.wire, self._stream

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+
+import trio
 
 from appliance.delivery import CourierSettings, Exchange
+from appliance.session.addresses import Place
 from appliance.session.gate import Gate, GateSettings
 from appliance.session.oidc import Verifier
+from appliance.session.pairing import Pairing
 from appliance.site import Presence
 from appliance.store import Store
-
-RegistrationMode = Literal["open", "pairing", "closed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,37 +31,6 @@ class LinkSettings:
     gate: GateSettings = field(default_factory=GateSettings)
 
 
-class Registration:
-    """Whether a stranger may register now. In mode ``pairing`` only while the window is open."""
-
-    def __init__(self, mode: RegistrationMode, clock: Callable[[], float] = time.monotonic) -> None:
-        self.mode = mode
-        self._clock = clock
-        self._until = -math.inf
-
-    def open_for(self, seconds: float) -> None:
-        self._until = self._clock() + seconds
-
-    def close(self) -> None:
-        self._until = -math.inf
-
-    @property
-    def open_s(self) -> float:
-        """Seconds that the window stays open; 0 if it is closed."""
-        return max(0.0, self._until - self._clock())
-
-    def problem(self) -> str | None:
-        """Why a Register is refused; None if it is not."""
-        if self.mode == "open" or (self.mode == "pairing" and self.open_s > 0):
-            return None
-        if self.mode == "closed":
-            return "registration is closed on this site: ask its owner"
-        return (
-            "pairing is not open: press the button of the box, or ask its owner to open pairing,"
-            " then try again within two minutes"
-        )
-
-
 class Service:
     """The client side of the site, as its links see it."""
 
@@ -73,15 +40,18 @@ class Service:
         store: Store,
         exchange: Exchange,
         settings: LinkSettings,
-        registration: Registration,
+        pairing: Pairing,
         verifier: Verifier,
+        place: Place,
     ) -> None:
         self.name = name
         self.store = store
         self.exchange = exchange
         self.settings = settings
-        self.registration = registration
+        self.pairing = pairing
+        self.pairing_limiter = trio.CapacityLimiter(1)
         self.verifier = verifier
+        self.place = place
         self.presence = Presence()
         self.gate = Gate(settings.gate)
         store.publish = exchange.publish

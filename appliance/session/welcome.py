@@ -51,7 +51,7 @@ async def welcome(
 
 
 async def _register(service: Service, link: Stranger, request: wire.Register) -> tuple[Node, list[bytes]]:
-    problem = service.registration.problem() or service.store.disk.problem(0)
+    problem = service.pairing.problem() or service.store.disk.problem(0)
     if problem is not None:
         log.warning("registration refused", address=link.address, reason=problem)
         raise Refused(f"{reasons.REGISTER_FAILURE}: {problem}")
