@@ -255,6 +255,7 @@ class Session:
         await self._say(f"is there anybody? This console does not listen for {DEAF_S:.0f} s")
         await trio.sleep(DEAF_S)
         self._editor.forget_fed()
+        self._greeted = -math.inf
 
     async def _run(self, words: Sequence[str], confirmed: bool = False) -> None:
         log.info("console word", port=self._name, word=words[0])

@@ -103,11 +103,13 @@ class NoWifi:
 
 
 class NetworkManager:
-    """NetworkManager, by nmcli from version 1.16 on. `connect_s` is what an attempt may take."""
+    """NetworkManager, by nmcli (tried with 1.42). `connect_s` is what an attempt may take, `look_s` what a
+    question may.
+    """
 
-    def __init__(self, connect_s: float = CONNECT_S, command: Sequence[str] = ("nmcli",)) -> None:
-        self._command = tuple(command)
+    def __init__(self, connect_s: float = CONNECT_S, look_s: float = LOOK_S) -> None:
         self._connect_s = connect_s
+        self._look_s = look_s
 
     async def problem(self) -> str | None:
         try:
@@ -168,7 +170,7 @@ class NetworkManager:
         lines = await self._lines(["-f", "UUID,TYPE", "connection", "show"])
         return {line[0] for line in lines if line[1:] == ["802-11-wireless"]}
 
-    async def _lines(self, words: Sequence[str], limit_s: float = LOOK_S) -> list[list[str]]:
+    async def _lines(self, words: Sequence[str], limit_s: float | None = None) -> list[list[str]]:
         """What nmcli lists. Raises WifiError."""
         answer = await self._nmcli(["-t", *words], limit_s)
         if answer.code != 0:
@@ -176,10 +178,12 @@ class NetworkManager:
         return [fields(line) for line in answer.output.splitlines()]
 
     async def _nmcli(
-        self, words: Sequence[str | bytes], limit_s: float = LOOK_S, password: bytes = b""
+        self, words: Sequence[str | bytes], limit_s: float | None = None, password: bytes = b""
     ) -> Answer:
         try:
-            return await ask([*self._command, *words], environment(INPUTRC="/dev/null"), limit_s, password)
+            return await ask(
+                ["nmcli", *words], environment(INPUTRC="/dev/null"), limit_s or self._look_s, password
+            )
         except FileNotFoundError:
             raise WifiError(
                 "NetworkManager is not installed (there is no nmcli): set the network up in the system"
