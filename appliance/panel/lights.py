@@ -106,13 +106,9 @@ class Lane:
                 raise
 
     def _leave(self, how: Leave) -> None:
-        if not self._lock.acquire(timeout=LEAVE_S / 2):
-            raise PanelError("it does not answer")
-        try:
+        with self._lock:
             self._left = True
             self.lamp.leave(how)
-        finally:
-            self._lock.release()
 
     def _complain(self, error: Exception) -> None:
         trouble = f"the {self.lamp.name} does not work: {str(error) or type(error).__name__}"

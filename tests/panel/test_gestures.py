@@ -115,6 +115,11 @@ def test_bouncing_changes_no_meaning_also_at_the_boundaries(seconds):
     assert names(play(*bounced(*press(1, seconds)))) == names(play(*press(1, seconds)))
 
 
+def test_a_press_is_measured_from_the_first_contact_to_the_first_opening():
+    assert names(play(*bounced((1, True)), (6, False))) == [G.SHUTDOWN]
+    assert names(play((1, True), *bounced((5.999, False)))) == [G.PAIR]
+
+
 def test_a_dropout_while_held_is_no_release():
     assert names(play((1, True), (4, False), (4.01, True), (7, False))) == [G.SHUTDOWN]
 
@@ -133,6 +138,14 @@ def test_a_clock_that_stands_does_no_harm():
     assert gestures.tick(10.1) == []
     assert gestures.feed(4.0, False) == []
     assert gestures.tick(11.0) == [G.PAIR]
+
+
+def test_a_clock_that_goes_back_makes_no_press_shorter():
+    gestures = Gestures(BUTTON, False, 0.0)
+    gestures.feed(10, True)
+    gestures.tick(16)
+    gestures.feed(9, False)
+    assert gestures.tick(17) == [G.SHUTDOWN]
 
 
 def test_without_debouncing_every_contact_counts_at_once():

@@ -1,5 +1,7 @@
 """Lights on pins, with gpiozero's mock pins: what the pins do over time."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -103,6 +105,25 @@ def test_a_led_is_left_dark_only_if_that_is_true(led, how):
         assert bool(ours.state) == led.active_high
     else:
         assert ours.function == "input"
+
+
+@pytest.mark.parametrize("place", ["pin=17", "pin=17, pwm=True", "rgb=(17, 27, 22)"])
+def test_a_lit_led_stays_lit_to_the_very_end_of_the_process(place):
+    """gpiozero switches off what is collected, also when Python ends."""
+    code = f"""
+import os
+from appliance.panel import Led
+from appliance.panel.gpio import GpioLamp
+from appliance.panel.lamps import Leave
+from appliance.panel.pins import Pins
+from gpiozero.pins.mock import MockPWMPin
+MockPWMPin.close = lambda self, write=os.write: write(1, b"closed")
+lamp = GpioLamp(Led({place}), Pins("mock"))
+lamp.open()
+lamp.leave(Leave.TROUBLE)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_a_lamp_that_was_never_opened_can_be_left():

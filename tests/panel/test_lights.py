@@ -220,6 +220,15 @@ def test_what_was_on_its_way_is_not_written_after_the_lamp_was_left():
     assert order.count("left") == 1
 
 
+def test_a_call_that_comes_too_late_writes_nothing():
+    """A thread that was given to a call before the end may begin after it."""
+    lamp = Memory()
+    lane = lights_module.Lane(lamp)
+    trio.run(lane.leave, Leave.SAFE)
+    lane._put(True)
+    assert (lamp.opened, lamp.puts) == (0, [])
+
+
 def test_leaving_happens_also_when_cancelled():
     lamp, health = Memory(quick=False), Mood()
 

@@ -59,6 +59,19 @@ def lgpio(monkeypatch, tmp_path, devices):
     sys.modules.pop("lgpio", None)
 
 
+def watch_import(monkeypatch) -> list[str]:
+    """Where the process was each time that lgpio had been imported."""
+    visited: list[str] = []
+    original = fake_lgpio.imported
+
+    def visit() -> None:
+        original()
+        visited.append(os.getcwd())
+
+    monkeypatch.setattr(fake_lgpio, "imported", visit)
+    return visited
+
+
 def without(monkeypatch, *names: str) -> None:
     """No module of these names can be imported."""
     for name in names:
@@ -104,8 +117,9 @@ def test_importing_lgpio_moves_nobody_and_leaves_no_litter(asked, lgpio, tmp_pat
         (tmp_path / asked).mkdir()
         monkeypatch.setenv("LG_WD", str(tmp_path / asked))
     here = os.getcwd()
+    visited = watch_import(monkeypatch)
     pins_module.lgpio()
-    assert os.getcwd() == here
+    assert [os.getcwd(), *visited] == [here, here]
     assert [*tmp_path.rglob(".lgd-nfy*")] == []
 
 
@@ -118,14 +132,7 @@ def test_in_a_folder_that_cannot_be_written_lgpio_is_sent_to_another(asked, lgpi
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path / "here")
-    visited = []
-    original = fake_lgpio.imported
-
-    def visit():
-        original()
-        visited.append(os.getcwd())
-
-    monkeypatch.setattr(fake_lgpio, "imported", visit)
+    visited = watch_import(monkeypatch)
     here = os.getcwd()
     pins_module.lgpio()
     assert visited[0] != here
