@@ -40,6 +40,7 @@ class Blobs:
         self._loose: set[bytes] = set()
         self.disk = disk
         self._incoming = folder / "incoming"
+        self._lasting: set[Path] = set()
         self._pins: Counter[bytes] = Counter()
         self._lock = trio.Lock()
         self._serial = 0
@@ -55,6 +56,9 @@ class Blobs:
     def prepare(self, named: set[bytes]) -> None:
         """At start (blocking): make the folders; remove unfinished uploads and files nobody names."""
         self._incoming.mkdir(parents=True, exist_ok=True)
+        sync_folder(self.folder.parent)
+        sync_folder(self.folder)
+        self._lasting = set(self.folder.iterdir())
         for path in self._incoming.iterdir():
             path.unlink()
         for path in self.folder.glob("??/*"):
@@ -85,10 +89,20 @@ class Blobs:
         async with self._lock:
             self._pins[digest] += 1
             try:
-                await trio.to_thread.run_sync(_rename, temporary, final)
+                await trio.to_thread.run_sync(self._rename, temporary, final)
             except BaseException:
                 self.unpin(digest)
                 raise
+
+    def _rename(self, temporary: Path, final: Path) -> None:
+        folder = final.parent
+        with full_if_no_space():
+            if folder not in self._lasting:
+                folder.mkdir(exist_ok=True)
+                sync_folder(self.folder)
+                self._lasting.add(folder)
+            temporary.rename(final)
+            sync_folder(folder)
 
     def unpin(self, digest: bytes) -> None:
         """The commit that names the blob has happened, or will not."""
@@ -199,16 +213,6 @@ def readable() -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreBroken(f"an attachment cannot be read ({error}): the card may be dying") from error
-
-
-def _rename(temporary: Path, final: Path) -> None:
-    with full_if_no_space():
-        made = not final.parent.exists()
-        final.parent.mkdir(exist_ok=True)
-        temporary.rename(final)
-        sync_folder(final.parent)
-        if made:
-            sync_folder(final.parent.parent)
 
 
 def _unlink(paths: list[Path]) -> None:
