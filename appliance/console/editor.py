@@ -33,7 +33,7 @@ COLUMNS = 80
 OFFERED_MAX = 64
 SEQUENCE_OCTETS_MAX = 16
 
-BELL, NEWLINE, ERASE, CLEAR = b"\a", b"\r\n", b"\x1b[K", b"\x1b[H\x1b[2J"
+BELL, NEWLINE, ERASE, CLEAR, INTERRUPTED = b"\a", b"\r\n", b"\x1b[K", b"\x1b[H\x1b[2J", b"^C"
 CONTROLS = {
     0x01: "home", 0x02: "left", 0x03: "interrupt", 0x04: "end of file", 0x05: "end", 0x06: "right",
     0x08: "backspace", 0x09: "complete", 0x0A: "line feed", 0x0B: "kill end", 0x0C: "clear", 0x0D: "enter",
@@ -231,7 +231,7 @@ class Editor:
             case "enter":
                 return self._enter()
             case "interrupt":
-                return self._finish(Interrupt(), b"^C")
+                return self._finish(Interrupt(), INTERRUPTED)
             case "end of file":
                 if not text and not self._overflow:
                     return self._finish(End())
@@ -338,10 +338,12 @@ class Editor:
             self._out += b"\x1b[%dC" % column
 
     def _row(self) -> tuple[str, int]:
-        """What is to be seen, and the column of the cursor in it. It leaves the last column empty."""
+        """What is to be seen, and the column of the cursor in it. There stays room for the mark of Ctrl-C,
+        and the last column empty.
+        """
         if self._secret:
             return self._prompt, width(self._prompt)
-        room = max(self._columns - 1 - width(self._prompt), 8)
+        room = max(self._columns - 1 - len(INTERRUPTED) - width(self._prompt), 8)
         text, at = self._text, self._at
         self._left = min(self._left, at)
         while self._left and width(text[self._left - 1 :]) <= room:

@@ -244,7 +244,16 @@ class Running:
 
 @contextmanager
 def console(
-    folder, *, status=(), button=False, unlocked=False, plugged=True, command=None, ports=(), **settings
+    folder,
+    *,
+    status=(),
+    button=False,
+    unlocked=False,
+    plugged=True,
+    command=None,
+    data=None,
+    ports=(),
+    **settings,
 ):
     """A cable with a console on one end and a person at the other: (running, person, cable)."""
     stub = folder / "stub.py"
@@ -254,7 +263,7 @@ def console(
         cable.plug()
     person = Person(cable.person)
     chosen = ConsoleSettings(
-        data=folder,
+        data=data or folder,
         ports=(*ports, str(folder / "ttyBOX*")),
         command=command or (sys.executable, "-S", "-E", str(stub)),
         **settings,

@@ -1,5 +1,6 @@
 """The console on a cable: what a person sees who types words, and what cannot be done to the box with it."""
 
+import fcntl
 import os
 import time
 
@@ -292,8 +293,6 @@ def test_a_port_that_is_taken_is_told_and_opened_when_it_is_free(tmp_path, monke
     monkeypatch.setattr(port, "BACKOFF_MAX_S", 1.0)
     with console(tmp_path, plugged=False) as (running, person, cable):
         cable.plug()
-        import fcntl
-
         with open(cable.box, "rb", buffering=0) as other:
             fcntl.flock(other, fcntl.LOCK_EX)
             wait_for(lambda: running.health.reasons)
