@@ -9,8 +9,11 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from appliance.cli.cards import card_options, pictures, show_card
 from appliance.cli.common import ask, asks_box, candidates, print_json
-from appliance.cli.tables import NONE, age, count, dig, facts, names, size, table
+from appliance.cli.tables import NONE, age, count, dig, facts, names, printable, size, table
+
+SHOWN_ONCE = "the password is shown this once: scan or type it now (pocket device drop undoes it)"
 
 
 def complete_member(context: click.Context, _: click.Parameter, start: str) -> list[CompletionItem]:
@@ -31,9 +34,62 @@ def member() -> None:
 
     \b
     Examples:
+      pocket member add "Ann Smith" --device phone
       pocket member list
       pocket member show "Ann Smith"
     """
+
+
+@member.command("add")
+@click.argument("name")
+@click.option("--device", "label", metavar="LABEL", help="Make the member's first device, too.")
+@card_options
+@asks_box
+def member_add(
+    name: str,
+    label: str | None,
+    svg: Path | None,
+    png: Path | None,
+    qr: bool | None,
+    data: Path,
+    as_json: bool,
+) -> None:
+    """Make an account for somebody.
+
+    NAME is what the others find the member by: at least 8 characters, and nobody else's. Without a device the
+    member gets no messages yet, and none later of what others send until then.
+
+    \b
+    Examples:
+      pocket member add "Ann Smith"
+      pocket member add "Ann Smith" --device phone
+      pocket member add "Ann Smith" --device phone --svg ann.svg
+    """
+    if label is None and (svg or png):
+        raise click.UsageError("there is a QR code for a device only: add --device LABEL")
+    with pictures(svg, png) as files:
+        login = ask(data, "member.add", alias=name, label=label)
+        hint = SHOWN_ONCE if label else f'give the member a device with   pocket device add "{name}" LABEL'
+        show_card(login, files, as_json, qr, hint)
+
+
+@member.command("owner")
+@click.argument("member", shell_complete=complete_member)
+@asks_box
+def member_owner(member: str, data: Path, as_json: bool) -> None:
+    """Say whose box it is.
+
+    The first member is the owner until another one is named.
+
+    \b
+    Example:
+      pocket member owner "Ann Smith"
+    """
+    result = ask(data, "member.owner", member=member)
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(f"{printable(member)} is the owner now")
 
 
 @member.command("list")
@@ -50,11 +106,13 @@ def member_list(data: Path, as_json: bool) -> None:
     if as_json:
         print_json(members)
     elif not members:
-        click.echo("no members yet: open registration with   pocket pair open")
+        click.echo(
+            "no members yet: make one with   pocket member add NAME   or let one in with   pocket pair open"
+        )
     else:
         rows = (
             (
-                names(dig(member, "aliases")),
+                names(dig(member, "aliases")) + (" (owner)" if dig(member, "owner") else ""),
                 dig(member, "uid"),
                 f"{count(dig(member, 'devices'))} ({count(dig(member, 'online'))} online)",
                 count(dig(member, "queued")),
@@ -83,6 +141,7 @@ def member_show(member: str, data: Path, as_json: bool) -> None:
             [
                 ("aliases", names(dig(found, "aliases"))),
                 ("uid", dig(found, "uid")),
+                *([("owner", "of this box")] if dig(found, "owner") else []),
                 ("groups", names(dig(found, "groups"))),
                 ("queued", f"{count(dig(found, 'queued'))} messages for all devices"),
                 ("stored", f"{size(dig(found, 'stored_octets'))} of messages sent and not yet delivered"),
@@ -99,9 +158,62 @@ def device() -> None:
 
     \b
     Examples:
+      pocket device add "Ann Smith" tablet
       pocket device list
       pocket device drop "Ann Smith/old phone"
     """
+
+
+@device.command("add")
+@click.argument("member", shell_complete=complete_member)
+@click.argument("label")
+@card_options
+@asks_box
+def device_add(
+    member: str,
+    label: str,
+    svg: Path | None,
+    png: Path | None,
+    qr: bool | None,
+    data: Path,
+    as_json: bool,
+) -> None:
+    """Give a member another device.
+
+    Shows what the device logs in with, once: the box keeps no more than a hash of the password. With
+    `pocket pair code` nothing secret is shown.
+
+    \b
+    Examples:
+      pocket device add "Ann Smith" tablet
+      pocket device add "Ann Smith" tablet --png tablet.png --no-qr
+      pocket device add "Ann Smith" tablet --json | jq -r .uri
+    """
+    with pictures(svg, png) as files:
+        show_card(ask(data, "device.add", member=member, label=label), files, as_json, qr, SHOWN_ONCE)
+
+
+@device.command("show")
+@click.argument("device", shell_complete=complete_device)
+@card_options
+@asks_box
+def device_show(
+    device: str, svg: Path | None, png: Path | None, qr: bool | None, data: Path, as_json: bool
+) -> None:
+    """One device, and where it logs in.
+
+    The password is not known: for a new one add another device and drop this one. DEVICE is its number in
+    `pocket device list`, or MEMBER/LABEL.
+
+    \b
+    Examples:
+      pocket device show 17
+      pocket device show "Ann Smith/phone"
+    """
+    with pictures(svg, png) as files:
+        found = ask(data, "device.show", device=device)
+        waits = f"{count(dig(found, 'queued'))} messages, {size(dig(found, 'queued_octets'))}, wait for it"
+        show_card(found, files, as_json, qr, f"{'online' if dig(found, 'online') else 'offline'}; {waits}")
 
 
 @device.command("list")
@@ -121,7 +233,7 @@ def device_list(member: str | None, data: Path, as_json: bool) -> None:
     if as_json:
         print_json(devices)
     elif not devices:
-        click.echo("no devices yet: open registration with   pocket pair open")
+        click.echo("no devices yet: make one with   pocket device add MEMBER LABEL")
     else:
         click.echo(device_table(devices, whose=True))
 

@@ -1,4 +1,4 @@
-"""The code that one person reads and another types: eight digits, as in 1482-1395.
+"""The code that one person reads and another types: eight digits, as in 1482-1396.
 
 The first digit says which code is meant (a host may have ``CODES`` in use at a time), the next six are
 random, the last one is a check digit (Damm): every single wrong digit and every swap of neighbours is found
@@ -71,7 +71,7 @@ class Code:
         """What a person typed; spaces and dashes do not matter. Raises ``BadCode``."""
         digits = typed.translate(_IGNORED) if len(typed) <= TYPED_CHARS_MAX else ""
         if len(digits) != DIGITS or not (digits.isascii() and digits.isdecimal()):
-            raise BadCode(f"a code has {DIGITS} digits, as in 1482-1395: type what the box shows")
+            raise BadCode(f"a code has {DIGITS} digits, as in 1482-1396: type what the box shows")
         if _check(digits) or not 1 <= int(digits[0]) <= CODES:
             raise BadCode("one of the code's digits is wrong: look again (this has cost no guess)")
         return cls(digits)

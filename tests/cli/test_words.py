@@ -176,8 +176,8 @@ def test_group_list_is_a_table(pocket):
 @pytest.mark.parametrize(
     ("words", "word", "said"),
     [
-        (["member", "list"], "member_list", "no members yet: open registration with   pocket pair open\n"),
-        (["device", "list"], "device_list", "no devices yet: open registration with   pocket pair open\n"),
+        (["member", "list"], "member_list", "no members yet: make one with   pocket member add "),
+        (["device", "list"], "device_list", "no devices yet: make one with   pocket device add "),
         (["group", "list"], "group_list", "no groups yet: a member's client makes one"),
     ],
 )
