@@ -105,15 +105,13 @@ class Link(ABC):
         end = start + size
         if len(octets) < end:
             return self._pause(4 + size)
+        self._position = end
         try:
             event = self._read_head(octets[position:end])
         except BadHeader:
             self._fail(reasons.INVALID_HEADER)
         except RemoteProtocolError as error:
             self._fail(error.reason)
-        if self._deaf:
-            return event
-        self._position = end
         if not self._left or not event.inline:
             return event
         self._pending = event

@@ -89,7 +89,11 @@ def test_a_register_always_says_something_of_an_alias() -> None:
 def test_what_a_client_encodes_is_canonical() -> None:
     head = client_logged_in().encode(REQUESTS["PostNotify"])
     assert head[4:].decode() == wire.canonical_json(json.loads(head[4:]))
-    assert b"datahead" not in client_logged_in().encode(wire.Post("1", [], 3, 0, 0))
+    assert client_logged_in().encode(wire.Post("1", [], 3, 0, 0)) == frame(
+        '{"datalen":3,"for":[],"id":"1","op":7}'
+    )
+    plain = client_logged_in().encode(wire.PostNotify("1", [], 3, notelen=1))
+    assert plain == frame('{"datalen":3,"for":[],"id":"1","notelen":1,"op":8}')
 
 
 BROKEN = [
@@ -196,6 +200,9 @@ def test_a_message_of_a_server_needs_its_fields(op: str) -> None:
         without = {name: value for name, value in header.items() if name != key}
         heard = hear(without, link=waiting_for(op))
         assert heard != reasons.INVALID_HEADER if key in optional else heard == reasons.INVALID_HEADER
+        if key not in optional:
+            empty = {**header, key: "" if isinstance(header[key], str) else None}
+            assert hear(empty, link=waiting_for(op)) == reasons.INVALID_HEADER
     assert hear({**header, "datalen": 1, "datahead": 2}, link=waiting_for(op)) == reasons.INVALID_HEADER
     assert hear({**header, "datalen": "1"}, link=waiting_for(op)) == reasons.INVALID_HEADER
     if op in ("tmtprev", "registered", "info", "ack", "ohi", "quit"):
@@ -310,6 +317,17 @@ def test_the_client_s_quick_reader_agrees_with_its_careful_one(
         assert quick == known
     elif not changes and sums is (op == "delivery"):
         pytest.fail("what a good server sends was not read quickly")
+
+
+def test_the_client_s_quick_reader_leaves_broken_rules_to_the_other() -> None:
+    for head in (
+        wire.encode_message("delivery", UID, 1, 1, 1, 2),
+        wire.encode_message("delivery", "", 1, 1, 1),
+        wire.encode_message("member", UID, 1, 1, 1),
+        frame('{"op":"ack","id":""}'),
+        frame('{"op":"ack","id":"1","error":"no"}'),
+    ):
+        assert client._read_fast(head) is None
 
 
 @given(st.binary(max_size=80))

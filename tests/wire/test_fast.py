@@ -51,6 +51,7 @@ USUAL = [
     '{"DataLen":1024,"For":[],"Id":"12","Op":7}',
     '{"op":10,"id":"17d0a1b2c3d4e5f6","type":"n"}',
     '{"Id":"17d0a1b2c3d4e5f6","Op":10,"Type":"n"}',
+    '{"Op":10,"Id":"ABCDEF","Type":"Name"}',
     '{"op":8,"id":"3","datalen":9,"notelen":3,"notehead":2,"for":[],"notefor":[{"id":"U","type":1}]}',
     '{"op":11}',
     '{"Op":11}',

@@ -169,6 +169,33 @@ def test_a_link_that_waits_holds_on_to_no_more_than_what_is_incomplete() -> None
     assert link._octets == b"000"
 
 
+def test_what_was_waited_for_is_forgotten_when_it_has_come() -> None:
+    link = logged_in()
+    link.receive_data(frame(POST % (1, 1000)))
+    assert link.next_event() is wire.NEED_DATA
+    link.receive_data(bytes(1000) + PULSE + PULSE[:5])
+    assert isinstance(link.next_event(), wire.Post)
+    link.receive_data(PULSE[5:6])
+    assert link.next_event() == wire.Pulse()
+    assert link.next_event() is wire.NEED_DATA
+    assert read(link, [PULSE[6:]]) == [wire.Pulse()]
+
+
+def test_a_link_that_is_over_holds_nothing() -> None:
+    link = logged_in()
+    link.receive_data(PULSE[:5])
+    assert link.next_event() is wire.NEED_DATA
+    link.receive_data(PULSE[5:] + PULSE)
+    link.encode_quit()
+    assert link.buffered == 0
+    assert link.next_event() is wire.NEED_DATA
+    link = logged_in()
+    link.receive_data(frame('{"op":12}') + PULSE)
+    assert link.next_event() == wire.Quit()
+    assert link.buffered == 0
+    assert link.next_event() is wire.NEED_DATA
+
+
 def test_many_small_frames_in_one_receive_and_one_octet_a_receive_take_linear_time() -> None:
     """Counted in octets copied, not in seconds: what a bytearray or a slice of the buffer would make
     quadratic.
@@ -183,13 +210,15 @@ def test_many_small_frames_in_one_receive_and_one_octet_a_receive_take_linear_ti
     link = logged_in()
     joined = 0
     before = link._octets
-    for octet in frame(POST % (1, 65_536), bytes(65_536)):
+    longest = POST % (1, 65_536)
+    longest = longest[:-1] + " " * (0xFFFF - len(longest)) + "}"
+    for octet in frame(longest, bytes(65_536)):
         link.receive_data(bytes([octet]))
         list(happenings(link))
         if link._octets is not before:
             before = link._octets
             joined += len(before)
-    assert joined <= 3 * (4 + 100 + 65_536)
+    assert joined <= 3 * (4 + 65_535 + 65_536)
 
 
 @given(st.binary(max_size=300), st.booleans())

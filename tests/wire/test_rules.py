@@ -121,8 +121,9 @@ def test_what_is_required_must_be_there_and_not_be_empty(name: str, key: str, wo
 
 @pytest.mark.parametrize("name", ["Post", "PostNotify"])
 def test_a_post_may_be_for_nobody_else(name: str) -> None:
-    request = ask(changed(name, for_=[], fornotself=...), b"abc")
-    assert request.to == []
+    for more in ({}, {"unknown": 1}):
+        request = ask(changed(name, for_=[], fornotself=..., **more), b"abc")
+        assert request.to == []
 
 
 @pytest.mark.parametrize("name", NO_DATA)
