@@ -1,17 +1,12 @@
 """The store: one owner task, one connection, group commit.
 
-Theory of operation. Requests wait in ``_jobs``. The owner takes all that wait, decides them one after the
-other against the state in memory, writes their facts, messages and rows in one transaction in a worker
-thread, and then, and only then, tells everybody: the requests' ``done``, and whoever delivers. While a
-commit runs the next requests gather; as many as there are share the next one. The decisions are made by the
-owner alone, so the state in memory is ahead of the disk only while a commit runs; if the commit fails the
-state is read back from the tables and every request of the batch is told.
+Theory of operation. Requests wait in the ``Inbox``. The owner takes all that wait, has the ``Ledger`` decide
+and write them in one transaction, and then, and only then, tells everybody: the requests' ``done``, and
+whoever delivers. While a commit runs the next requests gather; as many as there are share the next one. A
+commit that finds no space fails whole, and everybody in it is told; one that breaks otherwise ends the store.
 
 Acknowledgements by nodes need no answer: they wait up to ``acks_delay_s`` for a commit that happens anyway.
-
-Bounds. Requests waiting: ``JOBS_OCTETS`` of data in all (``submit`` blocks beyond), each link limits its
-own number. Acknowledgements waiting: one per message in flight. Queues in memory: ``spill_weight`` changes,
-then they go to the tables.
+The queues in memory go to the tables after ``spill_weight`` changes, or ``spill_every_s``.
 """
 
 from __future__ import annotations
@@ -23,79 +18,54 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import trio
 
 from appliance.log import get_logger
-from appliance.site import LASTING, TRAFFIC, Decision, Limits, Message, Mint, Scene, Site, encode_facts
-from appliance.site.facts import Acked, Inherited, NodeDropped, Requested
+from appliance.site import Decision, Limits, Message, Scene, Site
 from appliance.store import reading
 from appliance.store.blobs import Blobs
 from appliance.store.cache import Cache
-from appliance.store.database import DATABASE_NAME, Database, Write, Written
+from appliance.store.database import DATABASE_NAME, Database
 from appliance.store.disk import Disk
 from appliance.store.errors import DiskFull, StoreBroken, StoreError, Unstorable
+from appliance.store.inbox import Acks, Inbox
 from appliance.store.jobs import Counts, Job, StoreSettings
-from appliance.store.journal import GENESIS, KEY_NAME, BoxKey
-from appliance.store.queues import Done, Queues
-
-T = TypeVar("T")
-RequestKey = tuple[int, bytes]
-"""Node, and a digest of the request's octets."""
-Acks = dict[int, dict[int, None]]
-"""By node the ids of messages, each once and in order."""
+from appliance.store.journal import KEY_NAME, BoxKey
+from appliance.store.ledger import DAY_NS, Ledger
+from appliance.store.queues import Queues
 
 log = get_logger(__name__)
 
-JOBS_OCTETS = 32 << 20
 MESSAGE_READ_OCTETS = 1 << 20
 CUT_EVERY_S = 600.0
 BALLAST_EVERY_S = 60.0
-BATCH_JOBS = 1000
 SLOW_COMMIT_S = 0.004
 GATHER_SHARE = 0.1
-COMMIT_MAX_S = 0.1
-COMMITS_AVERAGED = 8
 FULL_RETRY_S = 1.0
 FULL_REST_S = 10.0
 """How long large writes are left alone after one found no space."""
-
-DAY_NS = 86_400_000_000_000
 
 
 class Store:
     """Use ``open``, then run ``run`` in a task; all else from the same trio run."""
 
-    key: BoxKey
-
     def __init__(self, folder: Path, settings: StoreSettings) -> None:
         self.settings = settings
-        self.site = Site()
-        self.counts = Counts()
         self.disk = Disk(folder, settings.reserve_percent, settings.reserve_octets)
-        self.blobs = Blobs(folder / "blobs", self.disk, self._wake)
+        self.blobs = Blobs(folder / "blobs", self.disk, self._ring)
         self.cache = Cache(settings.cache_octets)
         self.queues = Queues(settings.queue_messages, settings.queue_octets)
         self.publish: Callable[[Sequence[Message]], None] = lambda messages: None
         self.on_dropped: Callable[[Sequence[int]], None] = lambda nodes: None
         self._key_path = folder / KEY_NAME
         self._database = self._open_database(folder / DATABASE_NAME)
-        self._limiter = trio.CapacityLimiter(1)
-        self._lock = trio.Lock()
-        self._jobs: list[Job] = []
-        self._jobs_octets = 0
-        self._room = trio.Event()
-        self._acks: Acks = {}
-        self._acks_in_commit: Acks = {}
-        self._bell = trio.Event()
-        self._job_bell = trio.Event()
-        self._commit_s = 0.0
+        self._ledger = Ledger(self._database, self.queues, self.disk)
+        self._inbox = Inbox()
         self._stopping = False
         self._failure: StoreError | None = None
         self._performing: set[trio.Event] = set()
         self._trouble: str | None = None
-        self._keyed: set[int] = set()
         self._last_spill = self._last_ballast = time.monotonic()
         self._rest_until = -math.inf
         self._last_cut = -math.inf  # soon: a box that is switched off often has to come to it, too
@@ -107,12 +77,14 @@ class Store:
         """
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         store = cls(folder, settings)
+        opened = False
         try:
             store._database.read(store._load, limits)
+            opened = True
         except LookupError as error:
             raise StoreBroken(f"the database does not fit together ({error!r}): restore a backup") from error
         finally:
-            if not hasattr(store, "scene"):
+            if not opened:
                 store._database.connection.close()
         return store
 
@@ -127,39 +99,17 @@ class Store:
         return Database(path, box=0)
 
     def _load(self, connection: sqlite3.Connection, limits: Limits) -> None:
-        database = self._database
         box, _ = reading.boxes(connection).get(0, reading.NOBODY)
-        self.key = BoxKey.load(self._key_path) if box else BoxKey.load_or_create(self._key_path)
+        key = BoxKey.load(self._key_path) if box else BoxKey.load_or_create(self._key_path)
         if not box:
-            database.add_box(0, self.key.box, self.key.public)
-        elif box != self.key.box:
+            self._database.add_box(0, key.box, key.public)
+        elif box != key.box:
             raise ValueError(
                 "the key file and the database are of different boxes: restore both from the same backup"
             )
-        last = reading.last_entry(connection, database.box)
-        self._seq = last.seq if last else 0
-        self._prev = last.digest() if last else GENESIS
-        self._spilled_seq = reading.meta(connection, "spilled")
-        self._read_site(connection)
-        reading.load_queues(connection, self.queues)
-        spilled = database.sweep()
-        for sender, size in spilled.removed:
-            self.queues.stored[sender] = max(0, self.queues.stored.get(sender, 0) - size)
+        self._ledger.load(connection, key, limits)
         self.blobs.prepare(reading.blobs(connection))
-        mint = Mint(last.clock if last else 0, box=0)
-        self.scene = Scene(self.site, mint, limits, self.queues)
-        self.scene.at(time.time_ns())
-        self._keyed = reading.keyed_nodes(connection, self._today - 1)
-        self._keyed.update(node for node, _ in self.queues.requests)
         self.disk.set_ballast()
-
-    def _read_site(self, connection: sqlite3.Connection) -> None:
-        """Make the state in memory what the tables say. The object stays the same: others hold it."""
-        fresh = Site()
-        for fact in reading.read_lasting(connection):
-            fresh.apply(fact)
-        fresh.last_number = max(fresh.last_number, reading.meta(connection, "last_number"))
-        self.site.__dict__.update(fresh.__dict__)
 
     # what others call
 
@@ -167,14 +117,10 @@ class Store:
         """Queue a request. Returns when it is queued; ``job.done`` is called after its commit, also if the
         caller is gone by then. Raises ``StoreError`` if the store has ended.
         """
-        while self._jobs_octets > JOBS_OCTETS and self._failure is None:
-            await self._room.wait()
+        if self._failure is None:
+            await self._inbox.put(job)
         if self._failure is not None:
             raise self._failure
-        self._jobs_octets += job.octets
-        self._jobs.append(job)
-        self._bell.set()
-        self._job_bell.set()
 
     async def perform(self, decide: Callable[[Scene], Decision]) -> Decision:
         """Queue a request that is not a client's, and wait for its commit. Cancelled, it may happen all the
@@ -199,25 +145,20 @@ class Store:
 
     def ack(self, node: int, msgid: int) -> None:
         """A node has a message. On stable storage with the next commit, within ``acks_delay_s``."""
-        self._acks.setdefault(node, {})[msgid] = None
+        self._inbox.ack(node, msgid)
         self.counts.acks += 1
-        self._bell.set()
 
     def awaits(self, node: int, msgid: int) -> bool:
         """Whether a message is in the recent part of a node's queue and not acknowledged by it."""
-        return (
-            self.queues.is_recent(node, msgid)
-            and msgid not in self._acks.get(node, ())
-            and msgid not in self._acks_in_commit.get(node, ())
-        )
+        return self.queues.is_recent(node, msgid) and msgid not in self._inbox.acked(node)
 
     def has_keys(self, node: int) -> bool:
         """Whether requests of the node, on a link before, may be sent again."""
-        return node in self._keyed
+        return node in self._ledger.keyed
 
     def link_id(self) -> int:
         """A number for a new link, never used before."""
-        return self.scene.mint.id()
+        return self._ledger.scene.mint.id()
 
     async def pending(self, node: int, exclude: set[int], limit: int) -> list[Message]:
         """The first messages of a node's queue in order, less ``exclude``: at most ``limit``, and about
@@ -228,11 +169,11 @@ class Store:
         pending = self.queues.nodes.get(node)
         if pending is None:
             return []
-        exclude = exclude.union(self._acks.get(node, ()), self._acks_in_commit.get(node, ()))
+        exclude = exclude | self._inbox.acked(node)
         ids: list[tuple[int, int]] = []
         if pending.on_disk > 0:
-            async with self._lock:
-                ids = await self._read(reading.queued, node, exclude, limit)
+            async with self._ledger.lock:
+                ids = await self._ledger.read(reading.queued, node, exclude, limit)
         ids = sorted({*ids, *islice(pending.ids(exclude), limit)})[:limit]
         return await self.messages([msgid for _, msgid in ids])
 
@@ -241,8 +182,7 @@ class Store:
         committed left out.
         """
         pending = self.queues.nodes.get(node)
-        acked = len(self._acks.get(node, ())) + len(self._acks_in_commit.get(node, ()))
-        return pending is not None and pending.count - acked > known
+        return pending is not None and pending.count - len(self._inbox.acked(node)) > known
 
     async def messages(self, msgids: Sequence[int]) -> list[Message]:
         """Messages by id, in the order asked for, up to about ``MESSAGE_READ_OCTETS``; those that are gone
@@ -253,8 +193,8 @@ class Store:
         if len(found) == len(cached):
             return found
         if not found or cached[0] is None:
-            async with self._lock:
-                return await self._read(reading.read_messages, msgids, MESSAGE_READ_OCTETS)
+            async with self._ledger.lock:
+                return await self._ledger.read(reading.read_messages, msgids, MESSAGE_READ_OCTETS)
         first_miss = cached.index(None)
         return found[:first_miss]
 
@@ -262,12 +202,29 @@ class Store:
         """Return if the store can write, sync and read. Raises ``DiskFull`` or another ``StoreError``."""
         if self._failure is not None:
             raise self._failure
-        async with self._lock:
+        async with self._ledger.lock:
             try:
-                await self._thread(self._database.probe, time.time_ns())
+                await self._ledger.thread(self._database.probe, time.time_ns())
             except DiskFull as error:
                 await self._make_room(error, "probe")
-                await self._thread(self._database.probe, time.time_ns())
+                await self._ledger.thread(self._database.probe, time.time_ns())
+
+    @property
+    def site(self) -> Site:
+        """The accounts."""
+        return self._ledger.site
+
+    @property
+    def scene(self) -> Scene:
+        return self._ledger.scene
+
+    @property
+    def key(self) -> BoxKey:
+        return self._ledger.key
+
+    @property
+    def counts(self) -> Counts:
+        return self._ledger.counts
 
     @property
     def syncs(self) -> int:
@@ -276,7 +233,7 @@ class Store:
     @property
     def entries(self) -> int:
         """Entries that this box has made in its life."""
-        return self._seq
+        return self._ledger.seq
 
     @property
     def trouble(self) -> str | None:
@@ -285,8 +242,8 @@ class Store:
 
     async def oldest(self, node: int | None = None) -> int:
         """The lowest id that the node, or any, has yet to acknowledge; 0 if there is none."""
-        async with self._lock:
-            on_disk = await self._read(reading.oldest, node)
+        async with self._ledger.lock:
+            on_disk = await self._ledger.read(reading.oldest, node)
         recent: Iterable[int]
         if node is None:
             recent = islice((m for m, message in self.queues.messages.items() if message.waiting > 0), 1)
@@ -298,8 +255,7 @@ class Store:
     def close(self) -> None:
         """Commit what waits, bring everything into the tables, and close. After this ``run`` returns."""
         self._stopping = True
-        self._bell.set()
-        self._job_bell.set()
+        self._ring()
 
     # the owner
 
@@ -308,16 +264,16 @@ class Store:
         and start it anew.
         """
         try:
-            while not self._stopping or self._jobs or self._acks:
+            while not self._stopping or self._inbox:
                 await self._wait()
-                if self._jobs or self._acks:
+                if self._inbox:
                     await self._cycle()
                 await self._upkeep()
             self._end(StoreError("the box is stopping"))
             with trio.CancelScope(shield=True):
                 await self._spill()
                 try:
-                    await self._thread(self._database.close)
+                    await self._ledger.thread(self._database.close)
                 except DiskFull as error:
                     log.warning("the log could not be copied into the database", error=str(error))
         except Exception as error:
@@ -329,10 +285,8 @@ class Store:
         that broke nobody knows, so they are told nothing.
         """
         self._failure = failure
-        for job in self._jobs:
+        for job in self._inbox.close():
             _answer(job, Decision(error=str(failure)))
-        self._jobs.clear()
-        self._room.set()
         for waiting in self._performing:
             waiting.set()
 
@@ -340,32 +294,22 @@ class Store:
         """Until there is something to do. Where a sync takes its time, the first request waits a moment for
         those right behind it: else it has a commit to itself, and they wait for the next.
         """
-        idle = not self._jobs
-        if not self._jobs and not self._acks and not self._stopping and not self.blobs.has_loose:
-            self._bell = trio.Event()
-            with trio.move_on_after(self.settings.spill_every_s if self._spill_weight else math.inf):
-                await self._bell.wait()
-        if not self._jobs and self._acks and not self._stopping:
-            with trio.move_on_after(self.settings.acks_delay_s):
-                await self._job_bell.wait()
-        if idle and self._commit_s > SLOW_COMMIT_S:
-            await trio.sleep(self._commit_s * GATHER_SHARE)
+        idle = not self._inbox.jobs
+        if not self._stopping and not self.blobs.has_loose:
+            idle_s = self.settings.spill_every_s if self._spill_weight else math.inf
+            await self._inbox.wait(idle_s, self.settings.acks_delay_s)
+        if idle and self._ledger.commit_s > SLOW_COMMIT_S:
+            await trio.sleep(self._ledger.commit_s * GATHER_SHARE)
 
     async def _cycle(self) -> None:
-        self._bell = trio.Event()
-        self._job_bell = trio.Event()
-        jobs, self._jobs = self._jobs[:BATCH_JOBS], self._jobs[BATCH_JOBS:]
-        self._jobs_octets -= sum(job.octets for job in jobs)
-        acks, self._acks, self._acks_in_commit = self._acks, {}, self._acks
-        self._room.set()
-        self._room = trio.Event()
+        jobs, acks = self._inbox.take()
         try:
             await self._try(jobs, acks)
         finally:
-            self._acks_in_commit = {}
+            self._inbox.settled()
 
     async def _try(self, jobs: list[Job], acks: Acks) -> None:
-        async with self._lock:
+        async with self._ledger.lock:
             try:
                 await self._commit(jobs, acks)
                 self._trouble = None
@@ -375,14 +319,14 @@ class Store:
                 await self._failed(jobs, str(error))
                 if jobs and acks and await self._acks_alone(acks):
                     return
-                self._put_back(acks)
+                self._inbox.put_back(acks)
             except Unstorable as error:
                 log.error("a request could not be stored", error=str(error), requests=len(jobs))
                 await self._one_by_one(jobs, acks)
                 return
         if not jobs:
             if self._stopping:
-                self._acks.clear()
+                self._inbox.acks.clear()
             await trio.sleep(FULL_RETRY_S)
 
     async def _acks_alone(self, acks: Acks) -> bool:
@@ -397,7 +341,7 @@ class Store:
         """Something in a commit cannot be stored: find out what it is. The acks go first: the requests may
         count on them.
         """
-        await self._read(self._read_site)
+        await self._ledger.read(self._ledger.read_site)
         todo: list[tuple[list[Job], Acks]] = [([], acks), *(([job], {}) for job in jobs)]
         for one, with_acks in todo:
             try:
@@ -405,29 +349,24 @@ class Store:
             except DiskFull as error:
                 await self._make_room(error, "commit refused")
                 await self._failed(one, str(error))
-                self._put_back(with_acks)
+                self._inbox.put_back(with_acks)
             except Unstorable:
                 await self._failed(one, "internal error: the request could not be stored")
-            self._acks_in_commit = {}
+            self._inbox.settled()
 
     async def _make_room(self, error: DiskFull, what: str) -> None:
         """Something found no space: let go of the ballast, and empty the log into the database so that its
         room can be used anew. The caller holds the lock.
         """
         self._trouble = str(error)
-        freed = await self._thread(self.disk.drop_ballast)
+        freed = await self._ledger.thread(self.disk.drop_ballast)
         log.error("disk full", what=what, ballast="dropped" if freed else "gone already")
         with contextlib.suppress(DiskFull):
-            await self._thread(self._database.checkpoint)
-
-    def _put_back(self, acks: Acks) -> None:
-        for node, msgids in acks.items():
-            self._acks[node] = msgids | self._acks.get(node, {})
-        self._acks_in_commit = {}
+            await self._ledger.thread(self._database.checkpoint)
 
     async def _failed(self, jobs: list[Job], error: str) -> None:
         self.counts.failed_commits += 1
-        await self._read(self._read_site)
+        await self._ledger.read(self._ledger.read_site)
         for job in jobs:
             _answer(job, Decision(error=error))
 
@@ -435,129 +374,16 @@ class Store:
         """Decide, write, tell. Raises ``StoreBroken``; or ``DiskFull`` or ``Unstorable``, and nothing has
         happened.
         """
-        self.scene.at(time.time_ns())
-        repeated = await self._find_repeated(jobs)
-        write = Write()
-        for node, msgids in acks.items():
-            write.traffic.append(Acked(node, tuple(msgids)))
-            write.acks += [(node, msgid) for msgid in msgids if not self.queues.is_recent(node, msgid)]
-        try:
-            links = self._decide_all(jobs, repeated, write)
-            self._make_entries(write)
-            written = await self._write(write) if write.entries else Written()
-        except StoreError:
-            raise
-        except Exception as error:
-            raise Unstorable(repr(error)) from error
-        if write.entries:
-            self._seq += len(write.entries)
-            self._prev = write.entries[-1].digest()
-            self.counts.commits += 1
-            self._apply(write, written, links)
-        self.counts.requests += len(jobs)
-        self.counts.messages += len(write.messages)
-        for job in jobs:
+        write, decided = await self._ledger.commit(jobs, acks)
+        self._inbox.postpone(jobs[decided:])
+        for job in jobs[:decided]:
             _answer(job, job.decision)
         for message in write.messages:
             self.cache.put(message)
         self.publish(write.messages)
-        dropped = [number for job in jobs for number in job.decision.dropped]
+        dropped = [number for job in jobs[:decided] for number in job.decision.dropped]
         if dropped:
             self.on_dropped(dropped)
-
-    async def _write(self, write: Write) -> Written:
-        began = time.monotonic()
-        written = await self._thread(self._database.commit, write)
-        took_s = min(time.monotonic() - began, COMMIT_MAX_S)
-        self._commit_s += (took_s - self._commit_s) / COMMITS_AVERAGED
-        return written
-
-    async def _find_repeated(self, jobs: list[Job]) -> dict[RequestKey, Done]:
-        """What those requests came to that were carried out before, on another link."""
-        recent = self.queues.requests
-        keys = [(job, (job.node, job.key)) for job in jobs if job.lookup and job.key is not None]
-        on_disk = [key for _, key in keys if key not in recent]
-        found = await self._read(reading.find_requests, self._today, on_disk) if on_disk else {}
-        for job, key in keys:
-            done = recent.get(key) or found.get(key)
-            if done is not None and done.link != job.link:
-                found[key] = done
-            else:
-                found.pop(key, None)
-        return found
-
-    def _decide_all(
-        self, jobs: list[Job], repeated: dict[RequestKey, Done], write: Write
-    ) -> dict[RequestKey, int]:
-        """Fill ``write`` with what the requests come to. Returns the links of those whose keys are kept."""
-        low = self.disk.room().low
-        links: dict[RequestKey, int] = {}
-        for at, job in enumerate(jobs):
-            key = (job.node, job.key) if job.key is not None else None
-            done = repeated.get(key) if key is not None else None
-            if done is not None:
-                self.counts.repeated += 1
-                job.decision = Decision(msgid=done.msgid, posted_ms=done.posted_ms)
-                continue
-            decision = job.decision = self._decide(job, low)
-            if decision.dropped and any(isinstance(fact, Inherited) for fact in write.traffic):
-                self._postpone(jobs, at)
-                break
-            for fact in decision.lasting:
-                self.site.apply(fact)
-            write.lasting += decision.lasting
-            write.traffic += decision.traffic
-            write.messages += decision.messages
-            if key is not None and decision.error is None:
-                write.traffic.append(Requested(*key, decision.msgid, decision.posted_ms))
-                links[key] = job.link
-        return links
-
-    def _postpone(self, jobs: list[Job], at: int) -> None:
-        """Leave ``jobs`` from ``at`` on to the next commit. In a commit all lasting facts come first, so a
-        device that is dropped must not share one with a device that inherited its queue before.
-        """
-        later = jobs[at:]
-        del jobs[at:]
-        self._jobs[:0] = later
-        self._jobs_octets += sum(job.octets for job in later)
-
-    def _decide(self, job: Job, low: bool) -> Decision:
-        if low and job.takes_room:
-            decision = Decision(error=self.disk.problem(0) or "disk full: try again later")
-        else:
-            try:
-                decision = job.decide(self.scene)
-            except Exception:
-                log.exception("a request could not be judged")
-                decision = Decision(error="internal error: the request could not be judged")
-        if decision.error is not None:
-            self.counts.refused += 1
-        return decision
-
-    def _make_entries(self, write: Write) -> None:
-        """Sign what goes into the journal: lasting facts first."""
-        clock = self.scene.mint.last
-        for kind, facts in ((LASTING, write.lasting), (TRAFFIC, write.traffic)):
-            if facts:
-                seq = self._seq + len(write.entries) + 1
-                prev = write.entries[-1].digest() if write.entries else self._prev
-                write.entries.append(self.key.sign(seq, clock, kind, prev, encode_facts(facts)))
-
-    def _apply(self, write: Write, written: Written, links: dict[RequestKey, int]) -> None:
-        """The commit has happened: bring the queues up to it."""
-        queues = self.queues
-        for change in written.queues:
-            queues.loaded(*change)
-        for lasting in write.lasting:
-            if isinstance(lasting, NodeDropped):
-                queues.node_dropped(lasting.node)
-        for fact in write.traffic:
-            if isinstance(fact, Requested):
-                queues.requested(fact, links[fact.node, fact.key])
-                self._keyed.add(fact.node)
-            else:
-                queues.apply(fact)
 
     async def _upkeep(self) -> None:
         """Spill, cut, checkpoint, ballast, when they are due."""
@@ -572,15 +398,15 @@ class Store:
         if self.blobs.has_loose:
             await self._remove_loose()
         if rested and self._database.checkpoint_due(self.disk.room().low):
-            async with self._lock:
+            async with self._ledger.lock:
                 try:
-                    await self._thread(self._database.checkpoint)
+                    await self._ledger.thread(self._database.checkpoint)
                 except DiskFull as error:
                     self._rest_until = now + FULL_REST_S
                     await self._make_room(error, "log not copied")
         if now - self._last_ballast > BALLAST_EVERY_S:
             self._last_ballast = now
-            await self._thread(self.disk.set_ballast)
+            await self._ledger.thread(self.disk.set_ballast)
 
     async def _spill(self) -> None:
         now = time.monotonic()
@@ -589,17 +415,16 @@ class Store:
         if now - self._last_cut > CUT_EVERY_S:
             self._last_cut = now
             cut = self.scene.mint.last - DAY_NS
-        queues = self.queues
-        async with self._lock:
+        async with self._ledger.lock:
+            finished = self.queues.finished()
             try:
-                spilled = await self._thread(self._database.spill, queues, self._seq, self._today, cut)
+                spilled = await self._ledger.spill(cut)
             except DiskFull as error:
                 self._rest_until = now + FULL_REST_S
                 await self._make_room(error, "queues not brought to the tables")
                 return
-            for msgid, *_ in queues.finished():
+            for msgid, *_ in finished:
                 self.cache.drop(msgid)
-            queues.spilled(spilled.removed)
         await self.blobs.remove(spilled.blobs)
 
     @property
@@ -611,27 +436,12 @@ class Store:
         """Remove the blobs of requests that were refused, repeated or given up."""
         loose = self.blobs.take_loose() - {message.blob for message in self.queues.messages.values()}
         if loose:
-            async with self._lock:
-                unnamed = await self._read(reading.unnamed, loose)
+            async with self._ledger.lock:
+                unnamed = await self._ledger.read(reading.unnamed, loose)
             await self.blobs.remove(unnamed)
 
-    def _wake(self) -> None:
-        self._bell.set()
-
-    @property
-    def _today(self) -> int:
-        """The day, by the clock of the ids: it never goes back, so no request is forgotten because the clock
-        does.
-        """
-        mint = self.scene.mint
-        return max(mint.now_ns, mint.last) // DAY_NS
-
-    async def _thread(self, function: Callable[..., T], *args: object) -> T:
-        return await trio.to_thread.run_sync(function, *args, limiter=self._limiter)
-
-    async def _read(self, function: Callable[..., T], *args: object) -> T:
-        """Call with the connection, in a worker thread. Raises ``StoreBroken``. The caller holds the lock."""
-        return await self._thread(self._database.read, function, *args)
+    def _ring(self) -> None:
+        self._inbox.ring()
 
 
 def _answer(job: Job, decision: Decision) -> None:

@@ -214,7 +214,7 @@ def test_a_cancelled_submitters_request_still_happens(tmp_path: Path) -> None:
 
 
 def test_submitting_waits_while_too_much_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("appliance.store.store.JOBS_OCTETS", 1000)
+    monkeypatch.setattr("appliance.store.inbox.JOBS_OCTETS", 1000)
 
     async def main() -> None:
         async with kit.running(tmp_path) as store:
@@ -224,13 +224,13 @@ def test_submitting_waits_while_too_much_waits(tmp_path: Path, monkeypatch: pyte
             async def one() -> None:
                 nonlocal most
                 await ann.post([bob.uid], bytes(600))
-                most = max(most, store._jobs_octets)
+                most = max(most, store._inbox._octets)
 
             async with trio.open_nursery() as nursery:
                 for _ in range(50):
                     nursery.start_soon(one)
             assert most <= 1600
-            assert store._jobs_octets == 0
+            assert store._inbox._octets == 0
             assert store.queues.nodes[bob.node].count == 50
 
     kit.run(main)

@@ -149,7 +149,7 @@ def test_posts_do_not_keep_acknowledgements_out(disk: Small) -> None:
             accepted = errors.count(None)
             assert accepted < len(errors)
             assert len(await kit.pending_ids(store, bob.node)) == accepted
-            assert not store._acks
+            assert not store._inbox.acks
 
     kit.run(main)
 

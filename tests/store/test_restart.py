@@ -88,6 +88,7 @@ def test_any_history_is_as_the_model_says(steps: list[Any]) -> None:
     clock = kit.Clock(START_NS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("appliance.store.store.time", clock.module)
+        patch.setattr("appliance.store.ledger.time", clock.module)
         kit.run(history(clock, steps))
 
 
@@ -106,7 +107,7 @@ def everything(store: Store) -> dict[str, Any]:
         "queues": {n: (p.count, p.octets) for n, p in queues.nodes.items() if p.count},
         "stored": {member: octets for member, octets in queues.stored.items() if octets},
         "entries": store.entries,
-        "keyed": store._keyed,
+        "keyed": store._ledger.keyed,
     }
 
 
@@ -156,6 +157,7 @@ def test_ids_rise_over_restarts_whatever_the_clock_says(
 ) -> None:
     clock = kit.Clock(START_NS)
     monkeypatch.setattr("appliance.store.store.time", clock.module)
+    monkeypatch.setattr("appliance.store.ledger.time", clock.module)
     ids: list[int] = []
 
     async def main() -> None:
@@ -182,6 +184,7 @@ def test_an_id_that_was_told_is_never_told_again_after_a_cut(
     """The newest entry stays, and with it the floor of the ids."""
     clock = kit.Clock(START_NS)
     monkeypatch.setattr("appliance.store.store.time", clock.module)
+    monkeypatch.setattr("appliance.store.ledger.time", clock.module)
 
     async def main() -> None:
         async with kit.running(tmp_path) as store:
