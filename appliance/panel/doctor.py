@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance.panel.board import board_leds, own_led, triggers
-from appliance.panel.pins import NO_ACCESS, NO_GPIO, gpio_chips, gpiozero, lgpio
+from appliance.panel.board import OWN, board_leds, triggers
+from appliance.panel.pins import NO_ACCESS, NO_GPIO, gpio_chips, gpiozero, header_chip, lgpio
 from appliance.panel.settings import PanelError, PanelSettings
 
 UART_PINS = (14, 15)
@@ -77,7 +77,7 @@ def _pins(settings: PanelSettings) -> Iterator[Finding]:
         yield Finding(False, what, do if colon else "")
         return
     yield Finding(True, "GPIO: " + ", ".join(str(chip) for chip in chips))
-    yield from _lines(library, settings.chip or 0, used)
+    yield from _lines(library, header_chip() if settings.chip is None else settings.chip, used)
 
 
 def _lines(library: Any, chip: int, used: list[tuple[str, int]]) -> Iterator[Finding]:
@@ -113,9 +113,7 @@ def _boards(settings: PanelSettings) -> Iterator[Finding]:
     if settings.show not in ("auto", "leds"):
         return
     if not settings.leds:
-        own = own_led(folder)
-        if own is not None:
-            names = [own]
+        names = [name for name in OWN if (folder / name).is_dir()][:1]
     for name in names:
         yield _board(folder, name)
 

@@ -17,6 +17,8 @@ from appliance.panel.settings import PanelError, PinLibrary
 DEVICES = Path("/dev")
 OTHER_BOARD = 0xA02082
 """gpiozero asks which Raspberry Pi this is. Elsewhere we say a Pi 3: its header has GPIO0 to GPIO27."""
+PI_5 = (0x17, 0x18, 0x19, 0x1A)
+"""The model numbers of Raspberry Pi 5, Compute Module 5, 500 and Compute Module 5 Lite."""
 
 NO_GPIO = (
     "this machine has no GPIO pins (/dev/gpiochip*): take the pins out of the configuration, or set"
@@ -77,6 +79,20 @@ def gpio_chips() -> list[Path]:
     return sorted(chips, key=lambda path: int(path.name[8:]))
 
 
+def board_revision() -> int:
+    """What board this is, as Raspberry Pis number theirs; OTHER_BOARD if it is none."""
+    try:
+        return int(import_module("gpiozero.pins.local").get_pi_revision())
+    except (gpiozero().PinUnknownPi, OSError):
+        return OTHER_BOARD
+
+
+def header_chip() -> int:
+    """The number of the chip that has the pins of the header. A Raspberry Pi 5 may have it as the fifth."""
+    is_pi_5 = (board_revision() & 0xFF0) >> 4 in PI_5
+    return 4 if is_pi_5 and (DEVICES / "gpiochip4").exists() else 0
+
+
 def lgpio() -> Any:
     """The library. Raises ``PanelError``.
 
@@ -122,16 +138,9 @@ def _real_factory(chip: int | None) -> Any:
     gpiozero()
     library = lgpio()
     base = import_module("gpiozero.pins.lgpio").LGPIOFactory
-    unknown = import_module("gpiozero").PinUnknownPi
-
-    def revision(factory: Any) -> int:
-        try:
-            return int(base._get_revision(factory))
-        except unknown:
-            return OTHER_BOARD
-
     try:
-        return type("Factory", (base,), {"_get_revision": revision})(chip=chip)
+        made = type("Factory", (base,), {"_get_revision": lambda _: board_revision()})
+        return made(chip=header_chip() if chip is None else chip)
     except library.error as error:
         closed = [path for path in chips if not os.access(path, os.R_OK | os.W_OK)]
         if closed:

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from appliance.panel.lamps import Lamp, Leave
 from appliance.panel.settings import PanelError, Role
-from appliance.panel.signs import ENDED, STOPPED, Shown
+from appliance.panel.signs import ENDED, STARTING, STOPPED, Shown
 
 GLYPHS = "○◔◑◕●"
 PLAIN_GLYPHS = ".-oO*"
@@ -36,6 +36,9 @@ class Terminal(Lamp):
         self._drawn: Hashable = None
 
     def value(self, shown: Shown) -> Hashable:
+        if self._live and shown.sign is STARTING:
+            # What the box has to say when it starts comes in short lines, which would not cover ours.
+            return ""
         words = shown.sign.words + (f": {shown.note}" if shown.note else "")
         words = "".join(letter if letter.isprintable() else "?" for letter in words)
         if not self._live:

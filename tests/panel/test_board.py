@@ -1,5 +1,6 @@
 """LEDs of the kernel, in a folder that looks like /sys/class/leds."""
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -8,8 +9,10 @@ import pytest
 import trio
 
 from appliance.panel import Led, PanelSettings, mark_end
+from appliance.panel import lights as lights_module
 from appliance.panel.board import BoardLamp, board_leds, current_trigger, own_led, triggers
 from appliance.panel.lamps import Leave
+from appliance.panel.panel import Panel
 from appliance.panel.settings import PanelError
 from appliance.panel.signs import TWO_COPIES, Shown
 
@@ -189,8 +192,6 @@ def test_the_end_of_the_process_is_marked_from_outside(leds, clean, named):
 
 def test_the_bare_board_needs_no_settings(leds):
     """What a Raspberry Pi without any wiring shows, in real time and through real files."""
-    from appliance.panel.panel import Panel
-
     health = Mood()
     seen: list[object] = []
     health.copies = 2
@@ -214,3 +215,40 @@ def test_the_bare_board_needs_no_settings(leds):
     trio.run(main)
     assert seen == ["255", 2]
     assert content(leds / "ACT")["brightness"] == "0"
+
+
+def test_a_driver_that_hangs_harms_neither_the_other_leds_nor_the_end(leds, monkeypatch):
+    """Opening a pipe that nobody reads takes for ever, like a write to a driver that hangs."""
+    monkeypatch.setattr(lights_module, "BLOCKED_S", 0.2)
+    stuck = leds / "PWR" / "brightness"
+    stuck.unlink()
+    os.mkfifo(stuck)
+    monkeypatch.setattr(BoardLamp, "_read", lambda self, name: "1")
+    settings = PanelSettings(leds=(Led(board="PWR"), Led(board="ACT", role="mail")), leds_folder=leds)
+    health = Mood()
+    seen: list[str] = []
+    took: list[float] = []
+
+    async def main():
+        panel = Panel(settings, health, Asked().actions)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(panel.run)
+            for health.mail_waiting in (1, 0, 1):
+                await trio.sleep(0.2)
+                seen.append(content_of_brightness(leds / "ACT"))
+            assert "board LED PWR does not answer" in health.told["panel"]
+            health.state = "stopped"
+            nursery.cancel_scope.cancel()
+        began = time.monotonic()
+        await panel.leave()
+        took.append(time.monotonic() - began)
+
+    trio.run(main)
+    assert seen == ["1", "0", "1"]
+    assert content_of_brightness(leds / "ACT") == "0"
+    assert took[0] < 1
+    os.close(os.open(stuck, os.O_RDONLY | os.O_NONBLOCK))
+
+
+def content_of_brightness(path: Path) -> str:
+    return (path / "brightness").read_text().strip()

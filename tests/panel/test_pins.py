@@ -16,7 +16,7 @@ import trio
 from appliance.panel import Button, Led, PanelSettings, check_panel
 from appliance.panel import pins as pins_module
 from appliance.panel.panel import Panel
-from appliance.panel.pins import OTHER_BOARD, Pins
+from appliance.panel.pins import OTHER_BOARD, Pins, header_chip
 from appliance.panel.settings import PanelError
 
 from . import fake_lgpio
@@ -108,6 +108,17 @@ def test_off_a_raspberry_pi_the_header_of_one_is_assumed(lgpio):
     factory = Pins().factory()
     assert factory._get_revision() == OTHER_BOARD
     assert factory.board_info.model == "3B"
+
+
+@pytest.mark.parametrize(
+    ("revision", "fifth", "chip"),
+    [(0xD04170, True, 4), (0xD04170, False, 0), (0xA03111, True, 0), (OTHER_BOARD, True, 0)],
+)
+def test_the_chip_with_the_header_is_found(revision, fifth, chip, devices, monkeypatch):
+    if fifth:
+        (devices / "gpiochip4").touch()
+    monkeypatch.setattr(importlib.import_module("gpiozero.pins.local"), "get_pi_revision", lambda: revision)
+    assert header_chip() == chip
 
 
 @pytest.mark.parametrize("asked", [None, "elsewhere"])

@@ -18,7 +18,7 @@ from appliance.panel import PanelSettings
 from appliance.panel.lamps import Leave
 from appliance.panel.panel import Panel, make_lamps
 from appliance.panel.settings import PanelError
-from appliance.panel.signs import ERROR, ONE_COPY, PAIRING, TWO_COPIES, WARNING, Shown
+from appliance.panel.signs import ERROR, ONE_COPY, PAIRING, STARTING, TWO_COPIES, WARNING, Shown
 from appliance.panel.terminal import CLEAR, Terminal
 
 from .kit import Asked, Mood, mock_pins
@@ -78,6 +78,11 @@ def test_the_glyph_follows_a_fade(screen):
     lamp = opened(screen)
     glyphs = [str(lamp.value(Shown(PAIRING, level / 4)))[0] for level in range(5)]
     assert glyphs == list("○◔◑◕●")
+
+
+def test_a_starting_box_has_the_terminal_for_itself(screen):
+    lamp = opened(screen)
+    assert lamp.value(Shown(STARTING, 1.0)) == ""
 
 
 def test_a_warning_says_why_in_one_line_that_fits(screen):
