@@ -72,6 +72,8 @@ class Pairing:
     def close(self) -> None:
         """Close the window, and take all codes back."""
         self._until = -math.inf
+        for offer in self._offers.values():
+            offer.until = -math.inf  # somebody may have begun with it
         self._offers.clear()
         self._tell()
 
