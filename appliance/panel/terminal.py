@@ -14,6 +14,9 @@ from appliance.panel.signs import ENDED, STARTING, STOPPED, Shown
 
 GLYPHS = "○◔◑◕●"
 PLAIN_GLYPHS = ".-oO*"
+COLUMNS = 80
+"""Where the terminal does not say."""
+
 CLEAR = "\r\x1b[2K"
 
 
@@ -73,9 +76,10 @@ class Terminal(Lamp):
 
     def _columns(self) -> int:
         try:
-            return max(2, os.get_terminal_size(self._fd).columns)
+            columns = os.get_terminal_size(self._fd).columns
         except OSError:
-            return 80
+            columns = 0
+        return columns or COLUMNS
 
     def _write(self, text: str) -> None:
         octets = text.encode(self._encoding, "replace")

@@ -98,6 +98,9 @@ def test_the_width_is_asked_each_time(screen):
     termios.tcsetwinsize(screen.stream.fileno(), (24, 12))
     lamp.put(lamp.value(Shown(ONE_COPY, 1.0)))
     assert lines(screen.read()) == ["● serving, "]
+    termios.tcsetwinsize(screen.stream.fileno(), (0, 0))
+    lamp.put(lamp.value(Shown(ONE_COPY, 1.0)))
+    assert lines(screen.read()) == ["● serving, one copy"]
 
 
 def test_a_terminal_without_unicode_gets_plain_letters():
