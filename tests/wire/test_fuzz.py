@@ -5,7 +5,7 @@ import pytest
 from appliance import wire
 from appliance.wire import header, link, reasons
 
-from . import fuzz
+from . import damage, fuzz
 from .conversation import client_logged_in, frame, logged_in, read
 
 
@@ -53,11 +53,23 @@ def test_the_fuzzer_ends_in_time_and_says_what_it_did(capsys: pytest.CaptureFixt
     assert "seed 3" in capsys.readouterr().out
 
 
+def test_what_atheris_starts_from_and_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    fuzz.one_input(b"")
+    for octets in fuzz.first_inputs():
+        for step in (0, 5, 250):
+            fuzz.one_input(bytes([octets[0] + step]) + octets[1:])
+    monkeypatch.setattr(header, "_SURROGATES", None)
+    _, pieces = fuzz.pieces_of_input(b"\x0f" + frame('{"op":10,"id":"\u1234","type":"n"}'))
+    assert len(pieces[0]) == 3
+    with pytest.raises(fuzz.Found, match="AttributeError"):
+        fuzz.one_input(b"\x00" + frame('{"op":10,"id":"\\ud800","type":"n"}'))
+
+
 def test_what_the_fuzzer_starts_from_is_well_formed() -> None:
-    for header_ in fuzz.HEADERS:
+    for header_ in damage.HEADERS:
         data = b"some text" if "atalen" in header_ else b""
         (request,) = read(logged_in(), [frame(header_, data)])
         assert isinstance(request, wire.Request)
-    for octets in fuzz.server_frames()[:-4]:
+    for octets in damage.server_frames()[:-4]:
         (message,) = read(client_logged_in(), [octets])
         assert isinstance(message, wire.Message | wire.AckReply | wire.Ohi)
