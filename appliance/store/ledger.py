@@ -84,12 +84,16 @@ class Ledger:
         self.site.__dict__.update(fresh.__dict__)
 
     @property
-    def today(self) -> int:
-        """The day, by the clock of the ids: it never goes back, so no request is forgotten because the clock
-        does.
+    def clock(self) -> int:
+        """The time by the clock of the ids, in ns, as of the last commit: it never goes back, so nothing is
+        forgotten because the box's clock does.
         """
         mint = self.scene.mint
-        return max(mint.now_ns, mint.last) // DAY_NS
+        return max(mint.now_ns, mint.last)
+
+    @property
+    def today(self) -> int:
+        return self.clock // DAY_NS
 
     async def commit(self, jobs: Sequence[Job], acks: Acks) -> tuple[Write, int]:
         """Decide and write; the decisions are in the jobs. Returns what was written, and how many of the jobs

@@ -414,7 +414,7 @@ class Store:
         cut = None
         if now - self._last_cut > CUT_EVERY_S:
             self._last_cut = now
-            cut = self.scene.mint.last - DAY_NS
+            cut = self._ledger.clock - DAY_NS
         async with self._ledger.lock:
             finished = self.queues.finished()
             try:

@@ -1,4 +1,4 @@
-"""A process whose disk fails, for test_faults.py: prints a JSON line a scenario, of what everybody was told."""
+"""A process whose disk fails, for test_faults.py: prints what everybody was told, a JSON line a scenario."""
 
 from __future__ import annotations
 

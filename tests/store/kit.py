@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from appliance import wire
@@ -271,6 +272,10 @@ class Clock:
         self.ns = ns
         self.monotonic_s = 1000.0
         self.module = types.SimpleNamespace(time_ns=lambda: self.ns, monotonic=lambda: self.monotonic_s)
+
+    def drive(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for module in ("store", "ledger"):
+            monkeypatch.setattr(f"appliance.store.{module}.time", self.module)
 
     def advance(self, seconds: float) -> None:
         self.ns += int(seconds * 1e9)

@@ -87,8 +87,7 @@ def history(clock: kit.Clock, steps: list[Any]) -> Callable[[], Awaitable[None]]
 def test_any_history_is_as_the_model_says(steps: list[Any]) -> None:
     clock = kit.Clock(START_NS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("appliance.store.store.time", clock.module)
-        patch.setattr("appliance.store.ledger.time", clock.module)
+        clock.drive(patch)
         kit.run(history(clock, steps))
 
 
@@ -156,8 +155,7 @@ def test_ids_rise_over_restarts_whatever_the_clock_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then_ns: int
 ) -> None:
     clock = kit.Clock(START_NS)
-    monkeypatch.setattr("appliance.store.store.time", clock.module)
-    monkeypatch.setattr("appliance.store.ledger.time", clock.module)
+    clock.drive(monkeypatch)
     ids: list[int] = []
 
     async def main() -> None:
@@ -183,8 +181,7 @@ def test_an_id_that_was_told_is_never_told_again_after_a_cut(
 ) -> None:
     """The newest entry stays, and with it the floor of the ids."""
     clock = kit.Clock(START_NS)
-    monkeypatch.setattr("appliance.store.store.time", clock.module)
-    monkeypatch.setattr("appliance.store.ledger.time", clock.module)
+    clock.drive(monkeypatch)
 
     async def main() -> None:
         async with kit.running(tmp_path) as store:
