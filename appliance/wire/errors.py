@@ -15,9 +15,11 @@ class RemoteProtocolError(WireError):
     """The other side sent octets that TMTP does not allow. The link is of no further use.
 
     `reason` is what to tell the other side in a quit: for what clients send, word for word one of TMTP
-    revision 1, section 2 (see `reasons`).
+    revision 1, section 2 (see `reasons`). `detail` is for the log: it says more where more is known, and
+    quotes nothing of what was sent.
     """
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
+        self.detail = detail

@@ -108,8 +108,8 @@ class Link(ABC):
         self._position = end
         try:
             event = self._read_head(octets[position:end])
-        except BadHeader:
-            self._fail(reasons.INVALID_HEADER)
+        except BadHeader as error:
+            self._fail(reasons.INVALID_HEADER, str(error))
         except RemoteProtocolError as error:
             self._fail(error.reason)
         if not self._left or not event.inline:
@@ -171,10 +171,10 @@ class Link(ABC):
         self._gathered = bytearray()
         return True
 
-    def _fail(self, reason: str) -> NoReturn:
+    def _fail(self, reason: str, detail: str = "") -> NoReturn:
         self._failure = reason
         self._end(State.QUITTING)
-        raise RemoteProtocolError(reason) from None
+        raise RemoteProtocolError(reason, detail) from None
 
     def _end(self, state: State) -> None:
         """Goes to a state in which nothing is read."""

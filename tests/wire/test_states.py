@@ -210,6 +210,14 @@ def test_a_broken_protocol_stays_broken() -> None:
     assert link.encode_quit(caught.value.reason) == frame('{"error":"invalid header length","op":"quit"}')
 
 
+def test_an_invalid_header_says_to_the_log_what_is_wrong_with_it() -> None:
+    link = logged_in()
+    link.receive_data(frame('{"op":10,"id":"secret"}'))
+    with pytest.raises(wire.RemoteProtocolError, match="invalid header: type is missing") as caught:
+        link.next_event()
+    assert (caught.value.reason, caught.value.detail) == (reasons.INVALID_HEADER, "type is missing")
+
+
 def test_answers_that_do_not_fit_change_nothing() -> None:
     link = in_state(State.GREETING)
     with pytest.raises(wire.LocalProtocolError, match="does not fit"):
