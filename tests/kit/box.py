@@ -34,10 +34,17 @@ class Refused(Exception):
 
 
 class Box:
-    """A `pocket serve` on a free port of 127.0.0.1. Its folder goes when it is closed; so does its process,
-    also when the tests are killed (setpriv, where there is one)."""
+    """A `pocket serve` on a free port of 127.0.0.1, or where `listen` says. Its folder goes when it is
+    closed; so does its process, also when the tests are killed (setpriv, where there is one)."""
 
-    def __init__(self, *, registration: str = "open", config: str = "", name: str = SITE) -> None:
+    def __init__(
+        self,
+        *,
+        registration: str = "open",
+        config: str = "",
+        name: str = SITE,
+        listen: str = "127.0.0.1:0",
+    ) -> None:
         self.name = name
         self.folder = Path(tempfile.mkdtemp(prefix="pocket-test-"))
         self.data = self.folder / "data"
@@ -45,7 +52,7 @@ class Box:
         self.fingerprint = ""
         self.lines: set[Line] = set()
         """All connections that were made to it: what a failed test leaves open, `close` closes."""
-        self._arguments = ["--data", str(self.data), "--listen", "127.0.0.1:0", "--name", name]
+        self._arguments = ["--data", str(self.data), "--listen", listen, "--name", name]
         self._arguments += ["--registration", registration]
         if config:
             (self.folder / "config.toml").write_text(config)
