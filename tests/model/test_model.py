@@ -1,0 +1,406 @@
+"""A real box, and members who do as they please: at each moment every node that is online has got what the
+world (see world.py) says, in order, and none of it twice.
+
+POCKET_MODEL_EXAMPLES=500 makes a long, random run of it, which also shrinks what it finds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from appliance import wire
+from tests.kit import Box, fresh
+
+from .crowd import Crowd, Seat, posting, wired
+from .world import Refused, Target
+
+EXAMPLES = int(os.environ.get("POCKET_MODEL_EXAMPLES", "0"))
+MEMBERS, NODES, STOPS = 4, 3, 2
+
+COMMON = """
+[delivery]
+resend_after_s = 3600
+window_messages = {window}
+[link]
+handover_grace_s = 0
+[limits]
+failed_logins_free = 1000
+"""
+NARROW = """
+[store]
+spill_messages = 1
+spill_every_s = 0.1
+acks_delay_ms = 10
+cache_octets = "1 MiB"
+"""
+SETTINGS = {64: COMMON.format(window=64), 4: COMMON.format(window=4) + NARROW}
+"""By `window_messages`: as it comes; and a box that is always at the end of its window and its memory."""
+
+some = st.integers(0, 1000)
+NOBODY = "%" * 32
+sizes = st.sampled_from([1, 10, 10, 1000, 70_000])
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd"), max_size=8)
+targets = st.lists(st.tuples(st.sampled_from(["uid", "with", "without"]), some), max_size=4)
+
+
+_numbers = itertools.count(1)
+
+
+def octets(size: int) -> bytes:
+    """Never the same, but for the shortest."""
+    return (b"%d " % next(_numbers)).ljust(size, b"x")[:size]
+
+
+def pick(things: Any, n: int) -> Any:
+    things = list(things)
+    return things[n % len(things)]
+
+
+class Boxes:
+    """One of each kind, for all examples: each has members of its own."""
+
+    def __init__(self) -> None:
+        self._boxes: dict[int, Box] = {}
+
+    def get(self, window: int) -> Box:
+        box = self._boxes.get(window)
+        if box is None:
+            box = self._boxes[window] = Box(config=SETTINGS[window])
+        elif not box.running:
+            box.start()
+        return box
+
+    def words(self) -> str:
+        """What they said, for who reads of a failure."""
+        return "\n".join(f"box {window}:\n{box.words(4000)}" for window, box in self._boxes.items())
+
+    def close(self) -> None:
+        for box in self._boxes.values():
+            box.close()
+
+
+class Household(RuleBasedStateMachine):
+    boxes: Boxes
+
+    @initialize(window=st.sampled_from(sorted(SETTINGS)))
+    def move_in(self, window: int) -> None:
+        self.crowd = Crowd(self.boxes.get(window), window)
+        self.world = self.crowd.world
+        self.stops = 0
+        self.names = [fresh("nobody"), "short"]
+        """Which are nobody's, and no group's; but an invitation makes one of them a group."""
+        self.gids: list[str] = []
+        for _ in range(2):
+            self.register()
+
+    def teardown(self) -> None:
+        try:
+            if hasattr(self, "crowd") and self.crowd.box.running:
+                for seat in self.crowd.offline:
+                    self.crowd.login(seat)
+                for seat in self.crowd.seats:
+                    seat.diligent(True)
+                self.crowd.look()
+                self.ids_rise_with_the_steps()
+        finally:
+            for seat in self.crowd.seats:
+                seat.client.close()
+
+    def ids_rise_with_the_steps(self) -> None:
+        known = sorted(self.world.sent, key=lambda message: message.step)
+        told = [(message.step, message.id) for message in known if message.id]
+        highest = ""
+        for step in sorted({step for step, _ in told}):
+            ids = [number for s, number in told if s == step]
+            assert min(ids) > highest
+            highest = max(ids)
+
+    # whom and what a rule's numbers mean
+
+    def seat(self, n: int) -> Seat:
+        return pick(self.crowd.online, n)
+
+    def someone(self, n: int) -> Any:
+        return pick(self.world.members.values(), n)
+
+    def alias(self, n: int) -> str:
+        """Mostly somebody's."""
+        return pick([*self.world.aliases, *self.world.aliases, *self.names, *self.gids], n)
+
+    def own(self, seat: Seat, n: int) -> str:
+        """Mostly one's own."""
+        return pick([*seat.node.member.aliases * 8, self.alias(n)], n)
+
+    def gid(self, n: int) -> str:
+        return pick([*self.gids * 4, *self.names], n)
+
+    def whom(self, picked: list[tuple[str, int]]) -> list[Target]:
+        """Mostly those who are there."""
+        found: list[Target] = []
+        for kind, n in picked:
+            uids = [*self.world.members] * 6
+            found.append((kind, pick([*uids, NOBODY], n) if kind == "uid" else self.gid(n)))
+        return found
+
+    online = precondition(lambda self: bool(self.crowd.online))
+    more_nodes = precondition(
+        lambda self: any(len(seat.node.member.nodes) < NODES for seat in self.crowd.online)
+    )
+    may_stop = precondition(lambda self: self.stops < STOPS)
+
+    # accounts
+
+    @precondition(lambda self: len(self.world.members) < MEMBERS)
+    @rule()
+    def register(self) -> None:
+        self.crowd.register(fresh("member"), fresh("laptop"))
+        self.crowd.read()
+
+    @more_nodes
+    @rule(n=some)
+    def new_node(self, n: int) -> None:
+        seats = [seat for seat in self.crowd.online if len(seat.node.member.nodes) < NODES]
+        self.crowd.add_node(pick(seats, n), fresh("phone"))
+
+    @precondition(lambda self: any(len(m.nodes) > 1 for m in self.world.members.values()))
+    @rule(n=some)
+    def lose_node(self, n: int) -> None:
+        self.crowd.drop_device(pick([s for s in self.crowd.seats if len(s.node.member.nodes) > 1], n))
+
+    @online
+    @rule(n=some, new=st.booleans(), m=some)
+    def new_alias(self, n: int, new: bool, m: int) -> None:
+        seat = self.seat(n)
+        alias = fresh("alias") if new else self.alias(m)
+        request = wire.UserEdit(seat.client.request_id(), None, alias)
+        self.crowd.ask(seat, lambda: self.world.new_alias(seat.node, alias), request)
+
+    @online
+    @rule(n=some, kind=st.sampled_from(["add", "drop", "init"]), whom=st.lists(some, min_size=1, max_size=3))
+    def edit_ohi(self, n: int, kind: str, whom: list[int]) -> None:
+        seat = self.seat(n)
+        uids = list(dict.fromkeys(uid for _, uid in self.whom([("uid", m) for m in whom])))
+        request = wire.OhiEdit(seat.client.request_id(), uids, kind)
+        judge = lambda: self.world.edit_ohi(seat.node, kind, uids)  # noqa: E731
+        self.crowd.ask(seat, judge, request, ohi=(kind, uids))
+
+    # messages
+
+    @online
+    @rule(n=some, m=some, to=some, text=text)
+    def ping(self, n: int, m: int, to: int, text: str) -> None:
+        seat, words = self.seat(n), text.encode()
+        from_, alias = self.own(seat, m), self.alias(to)
+        request = wire.Ping(seat.client.request_id(), from_, alias, len(words), 0, None)
+        self.crowd.ask(seat, lambda: self.world.ping(seat.node, from_, alias, words), request, words)
+
+    @online
+    @rule(n=some, to=targets, size=sizes)
+    def post(self, n: int, to: list[tuple[str, int]], size: int) -> None:
+        seat, whom, data = self.seat(n), self.whom(to), octets(size)
+        judge = lambda: self.world.post(seat.node, whom, data)  # noqa: E731
+        self.crowd.ask(seat, judge, posting(seat, whom, data), data)
+
+    @online
+    @rule(n=some, to=targets, noteto=targets, fornotself=st.booleans(), notesize=sizes, size=sizes)
+    def post_notify(self, n: int, to: Any, noteto: Any, fornotself: bool, notesize: int, size: int) -> None:
+        seat, whom, noted = self.seat(n), self.whom(to), self.whom(noteto)
+        note, data = octets(notesize), octets(size)
+        fornotself = fornotself and bool(whom)
+        request = wire.PostNotify(
+            id=seat.client.request_id(),
+            to=wired(whom),
+            datalen=len(note) + len(data),
+            notelen=len(note),
+            noteto=wired(noted),
+            fornotself=fornotself,
+        )
+        judge = lambda: self.world.post_notify(seat.node, whom, noted, fornotself, note, data)  # noqa: E731
+        self.crowd.ask(seat, judge, request, note + data)
+
+    @online
+    @rule(posts=st.lists(st.tuples(some, targets, sizes), min_size=2, max_size=12))
+    def post_many(self, posts: list[tuple[int, Any, int]]) -> None:
+        good = []
+        for n, to, size in posts:
+            seat, whom = self.seat(n), self.whom(to)
+            try:
+                self.world.recipients(seat.node, whom)
+            except Refused:
+                continue
+            good.append((seat, whom, octets(size)))
+        self.crowd.burst(good)
+
+    # groups
+
+    @online
+    @rule(n=some, m=some, to=some, new=st.booleans(), g=some, text=text)
+    def invite(self, n: int, m: int, to: int, new: bool, g: int, text: str) -> None:
+        seat, words = self.seat(n), text.encode()
+        gid = fresh("group") if new and len(self.gids) < 3 else self.gid(g)
+        from_, alias = self.own(seat, m), self.alias(to)
+        request = wire.GroupInvite(seat.client.request_id(), gid, from_, alias, len(words), 0, None)
+        judge = lambda: self.world.invite(seat.node, gid, from_, alias, words)  # noqa: E731
+        self.crowd.ask(seat, judge, request, words)
+        self.gids = list(self.world.groups)
+
+    @online
+    @rule(n=some, g=some, m=st.none() | some)
+    def join(self, n: int, g: int, m: int | None) -> None:
+        seat, gid = self.seat(n), self.gid(g)
+        alias = None if m is None else self.own(seat, m)
+        request = wire.GroupEdit(seat.client.request_id(), "join", gid, alias)
+        self.crowd.ask(seat, lambda: self.world.join(seat.node, gid, alias), request)
+
+    @online
+    @rule(n=some, g=some, m=some)
+    def rename_in_group(self, n: int, g: int, m: int) -> None:
+        seat, gid = self.seat(n), self.gid(g)
+        alias = self.own(seat, m)
+        request = wire.GroupEdit(seat.client.request_id(), "alias", gid, alias)
+        self.crowd.ask(seat, lambda: self.world.rename(seat.node, gid, alias), request)
+
+    @online
+    @rule(n=some, g=some, m=some)
+    def drop_from_group(self, n: int, g: int, m: int) -> None:
+        seat, gid, alias = self.seat(n), self.gid(g), self.alias(m)
+        request = wire.GroupEdit(seat.client.request_id(), "drop", gid, None, alias)
+        self.crowd.ask(seat, lambda: self.world.drop(seat.node, gid, alias), request)
+
+    # acknowledgements
+
+    @online
+    @rule(n=some, diligent=st.booleans())
+    def diligence(self, n: int, diligent: bool) -> None:
+        self.seat(n).diligent(diligent)
+        self.crowd.read()
+
+    @precondition(lambda self: any(seat.held for seat in self.crowd.online))
+    @rule(n=some, which=st.lists(some, min_size=1, max_size=8), twice=st.booleans())
+    def acknowledge(self, n: int, which: list[int], twice: bool) -> None:
+        seat = pick([seat for seat in self.crowd.online if seat.held], n)
+        for m in which:
+            if seat.held:
+                message = pick(seat.held, m)
+                seat.ack(message)
+                if twice:
+                    seat.client.ack(message.id)
+        self.crowd.read()
+
+    @online
+    @rule(n=some, number=st.sampled_from(["0" * 16, "f" * 16, "0123456789abcdef", "no id"]))
+    def acknowledge_what_is_not_there(self, n: int, number: str) -> None:
+        self.seat(n).client.ack(number)
+
+    # links and the box
+
+    @precondition(lambda self: bool(self.crowd.offline))
+    @rule(n=some, diligent=st.booleans())
+    def login(self, n: int, diligent: bool) -> None:
+        self.crowd.login(pick(self.crowd.offline, n), diligent)
+
+    @online
+    @rule(n=some)
+    def log_out(self, n: int) -> None:
+        self.crowd.log_out(self.seat(n))
+
+    @online
+    @rule(n=some, certain=st.booleans())
+    def hang_up(self, n: int, certain: bool) -> None:
+        seat = self.seat(n)
+        if certain:
+            seat.look()
+        self.crowd.hang_up(seat)
+
+    @online
+    @rule(n=some)
+    def log_in_twice(self, n: int) -> None:
+        self.crowd.is_taken(self.seat(n))
+
+    @online
+    @rule(n=some)
+    def come_back_and_ask_again(self, n: int) -> None:
+        seat = self.seat(n)
+        self.crowd.hang_up(seat)
+        self.crowd.login(seat)
+        if seat.last is not None:
+            self.crowd.again(seat)
+        self.crowd.look()
+
+    @rule()
+    def look(self) -> None:
+        self.crowd.look()
+
+    @may_stop
+    @rule()
+    def restart(self) -> None:
+        self.stops += 1
+        self.crowd.restart()
+
+    @may_stop
+    @rule()
+    def kill(self) -> None:
+        self.stops += 1
+        self.crowd.kill()
+
+    @may_stop
+    @online
+    @rule(n=some, to=targets, size=sizes)
+    def kill_while_asked(self, n: int, to: Any, size: int) -> None:
+        seat = self.seat(n)
+        whom = [
+            (kind, name)
+            for kind, name in self.whom(to)
+            if kind != "with" and name not in (NOBODY, seat.node.member.uid)
+        ]
+        try:
+            self.world.recipients(seat.node, whom)
+        except Refused:
+            whom = []
+        self.stops += 1
+        self.crowd.kill_while_asked(seat, whom, octets(size))
+
+
+@pytest.fixture
+def boxes() -> Iterator[Boxes]:
+    boxes = Boxes()
+    yield boxes
+    print(boxes.words())
+    boxes.close()
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_every_node_gets_what_the_protocol_says(boxes: Boxes) -> None:
+    class Household_(Household):
+        pass
+
+    Household_.boxes = boxes
+    phases = [Phase.explicit, Phase.reuse, Phase.generate, *([Phase.shrink] if EXAMPLES else [])]
+    run_state_machine_as_test(
+        Household_,
+        settings=settings(
+            max_examples=EXAMPLES or 15,
+            stateful_step_count=40,
+            deadline=None,
+            derandomize=not EXAMPLES,
+            database=None,
+            phases=phases,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
