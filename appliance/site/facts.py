@@ -113,6 +113,12 @@ class Sent(Fact, tag="m", frozen=True):
     blob: bytes | None = None
 
 
+class Carried(Sent, tag="carry", frozen=True):
+    """``nodes`` have yet to get an old message. Says again what a ``Sent`` said, so that its entry can go:
+    else one device in a drawer would keep the whole journal since it was last seen.
+    """
+
+
 class Acked(Fact, tag="a", frozen=True):
     """A node has these messages and needs them no more."""
 
@@ -142,7 +148,7 @@ class Requested(Fact, tag="r", frozen=True):
 LastingFact = (
     MemberAdded | NodeAdded | NodeDropped | AliasAdded | GroupAdded | RoleSet | SubjectBound | OwnerSet
 )
-TrafficFact = Sent | Acked | Inherited | Requested
+TrafficFact = Sent | Carried | Acked | Inherited | Requested
 
 _encoder = msgspec.msgpack.Encoder()
 _raws = msgspec.msgpack.Decoder(list[msgspec.Raw])
@@ -184,6 +190,7 @@ KNOWN_TAGS = frozenset(
         SubjectBound,
         OwnerSet,
         Sent,
+        Carried,
         Acked,
         Inherited,
         Requested,

@@ -33,13 +33,16 @@ DATABASE_NAME = "pocket.db"
 
 @dataclass(slots=True)
 class Write:
-    """What one commit makes durable. ``acks`` are those of messages in the table ``queue``: node, msgid."""
+    """What one commit makes durable. ``acks`` are those of messages in the table ``queue``: node,
+    msgid. ``cut``: this box's traffic entries up to this place go.
+    """
 
     entries: list[Entry] = field(default_factory=list)
     lasting: list[LastingFact] = field(default_factory=list)
     traffic: list[TrafficFact] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     acks: list[tuple[int, int]] = field(default_factory=list)
+    cut: int = 0
 
 
 @dataclass(slots=True)
@@ -153,6 +156,8 @@ class Database:
                     for e in write.entries
                 ],
             )
+            if write.cut:
+                self._cut_entries(write.cut)
             execute("COMMIT")
         except sqlite3.Error as error:
             self._rollback()
@@ -325,11 +330,14 @@ class Database:
             "SELECT place FROM entry WHERE clock >= ? AND place % ? = ? ORDER BY place LIMIT 1",
             (limit, PLACES, self.box),
         ).fetchone()
-        newest = self.connection.execute("SELECT max(place) FROM entry").fetchone()[0] or 0
-        first_kept = min(newest, seq * PLACES + self.box + 1, row[0] if row else newest)
+        spilled = seq * PLACES + self.box
+        self._cut_entries(min(spilled, row[0] - 1) if row else spilled)
+
+    def _cut_entries(self, place: int) -> None:
         self.connection.execute(
-            "DELETE FROM entry WHERE place < ? AND kind = ? AND place % ? = ?",
-            (first_kept, TRAFFIC, PLACES, self.box),
+            "DELETE FROM entry WHERE place <= ? AND kind = ? AND place % ? = ?"
+            " AND place < (SELECT max(place) FROM entry)",
+            (place, TRAFFIC, PLACES, self.box),
         )
 
     def _rollback(self) -> None:

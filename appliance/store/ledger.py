@@ -14,8 +14,8 @@ from typing import TypeVar
 import trio
 
 from appliance.log import get_logger
-from appliance.site import LASTING, TRAFFIC, Decision, Limits, Mint, Scene, Site, encode_facts
-from appliance.site.facts import Acked, Inherited, NodeDropped, Requested
+from appliance.site import LASTING, TRAFFIC, Decision, Limits, Mint, Scene, Site, decode_facts, encode_facts
+from appliance.site.facts import Acked, Carried, Inherited, NodeDropped, Requested, Sent
 from appliance.store import reading
 from appliance.store.database import Database, Spilled, Write, Written
 from appliance.store.disk import Disk
@@ -34,6 +34,7 @@ log = get_logger(__name__)
 DAY_NS = 86_400_000_000_000
 COMMIT_MAX_S = 0.1
 COMMITS_AVERAGED = 8
+CARRY_OCTETS = 1 << 20
 
 
 class Ledger:
@@ -109,17 +110,12 @@ class Ledger:
             write.acks += [(node, msgid) for msgid in msgids if not self.queues.is_recent(node, msgid)]
         try:
             links, decided = self._decide_all(jobs, repeated, write)
-            self._make_entries(write)
-            written = await self._write(write) if write.entries else Written()
+            written = await self._record(write)
         except StoreError:
             raise
         except Exception as error:
             raise Unstorable(repr(error)) from error
-        if write.entries:
-            self.seq += len(write.entries)
-            self._prev = write.entries[-1].digest()
-            self.counts.commits += 1
-            self._apply(write, written, links)
+        self._apply(write, written, links)
         self.counts.requests += decided
         self.counts.messages += len(write.messages)
         return write, decided
@@ -130,6 +126,30 @@ class Ledger:
         self.queues.spilled(spilled.removed)
         return spilled
 
+    async def carry(self, clock: int) -> bool:
+        """Say again what is pending of the oldest traffic below ``clock``, and remove its entries. Returns
+        whether there may be more. Raises as ``commit``.
+        """
+        box = self.database.box
+        entries = await self.read(reading.old_traffic, box, clock, CARRY_OCTETS)
+        if not entries:
+            return False
+        sent = {
+            fact.msgid: fact
+            for entry in entries
+            for fact in decode_facts(entry.body)
+            if isinstance(fact, Sent)
+        }
+        waiting = await self.read(reading.waiting_nodes, list(sent))
+        write = Write(cut=entries[-1].seq * reading.PLACES + box)
+        for msgid, nodes in waiting.items():
+            fact = sent[msgid]
+            write.traffic.append(
+                Carried(msgid, fact.rank, fact.sender, fact.digest, fact.size, nodes, fact.blob)
+            )
+        await self._record(write)
+        return True
+
     async def thread(self, function: Callable[..., T], *args: object) -> T:
         return await trio.to_thread.run_sync(function, *args, limiter=self._limiter)
 
@@ -137,11 +157,18 @@ class Ledger:
         """Call with the connection, in a worker thread. Raises ``StoreBroken``."""
         return await self.thread(self.database.read, function, *args)
 
-    async def _write(self, write: Write) -> Written:
+    async def _record(self, write: Write) -> Written:
+        """Put it into the journal and the tables; nothing if there is nothing."""
+        self._make_entries(write)
+        if not write.entries and not write.cut:
+            return Written()
         began = time.monotonic()
         written = await self.thread(self.database.commit, write)
         took_s = min(time.monotonic() - began, COMMIT_MAX_S)
         self.commit_s += (took_s - self.commit_s) / COMMITS_AVERAGED
+        for entry in write.entries:
+            self.seq, self._prev = entry.seq, entry.digest()
+        self.counts.commits += 1
         return written
 
     async def _find_repeated(self, jobs: Sequence[Job]) -> dict[RequestKey, Done]:

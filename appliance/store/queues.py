@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from appliance.site import facts
-from appliance.site.facts import Acked, Inherited, Requested, Sent
+from appliance.site.facts import Acked, Carried, Inherited, Requested, Sent
 
 LET_IT_FETCH = ": let it fetch them, or drop it if it is lost"
 
@@ -164,6 +164,8 @@ class Queues:
     def apply(self, fact: facts.TrafficFact) -> None:
         """A traffic fact read back from the journal."""
         match fact:
+            case Carried():
+                pass  # in the tables since long
             case Sent():
                 self.sent(fact)
             case Acked():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
-from appliance.site import Message, decode_facts, facts
+from appliance.site import TRAFFIC, Message, decode_facts, facts
 from appliance.site.facts import LastingFact, TrafficFact
 from appliance.store import keys
 from appliance.store.journal import Entry
@@ -118,6 +118,36 @@ def read_messages(connection: sqlite3.Connection, msgids: Sequence[int], max_oct
             max_octets -= len(head) + len(data or b"")
             if max_octets <= 0:
                 break
+    return found
+
+
+def old_traffic(connection: sqlite3.Connection, box: int, clock: int, max_octets: int) -> list[Entry]:
+    """The first traffic entries of a box below ``clock`` that the tables are up to, until their bodies have
+    ``max_octets``.
+    """
+    rows = connection.execute(
+        "SELECT place, clock, kind, prev, body, signature FROM entry"
+        " WHERE kind = ? AND place % ? = ? AND place <= ? ORDER BY place",
+        (TRAFFIC, PLACES, box, meta(connection, "spilled") * PLACES + box),
+    )
+    known = boxes(connection)
+    found: list[Entry] = []
+    for row in rows:
+        entry = _entry(row, known)
+        max_octets -= len(entry.body)
+        if entry.clock >= clock or (max_octets < 0 and found):
+            break
+        found.append(entry)
+    return found
+
+
+def waiting_nodes(connection: sqlite3.Connection, msgids: Sequence[int]) -> dict[int, tuple[int, ...]]:
+    """Which nodes have yet to acknowledge each of the messages, by the table ``queue``."""
+    found = {}
+    for msgid in msgids:
+        rows = connection.execute("SELECT node FROM queue WHERE msgid = ? ORDER BY node", (msgid,)).fetchall()
+        if rows:
+            found[msgid] = tuple(node for (node,) in rows)
     return found
 
 

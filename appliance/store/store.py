@@ -39,6 +39,8 @@ log = get_logger(__name__)
 
 MESSAGE_READ_OCTETS = 1 << 20
 CUT_EVERY_S = 600.0
+CUT_AFTER_NS = DAY_NS
+CARRY_AFTER_NS = 7 * DAY_NS
 BALLAST_EVERY_S = 60.0
 SLOW_COMMIT_S = 0.004
 GATHER_SHARE = 0.1
@@ -425,7 +427,20 @@ class Store:
                 return
             for msgid, *_ in finished:
                 self.cache.drop(msgid)
+            if cut is not None:
+                await self._carry(now)
         await self.blobs.remove(spilled.blobs)
+
+    async def _carry(self, now: float) -> None:
+        """Old entries go though something of theirs is pending. A bit at a time: the next soon, if there is
+        more. The caller holds the lock.
+        """
+        try:
+            if await self._ledger.carry(self.scene.mint.last - CARRY_AFTER_NS):
+                self._last_cut = now - CUT_EVERY_S
+        except DiskFull as error:
+            self._rest_until = now + FULL_REST_S
+            await self._make_room(error, "journal not cut")
 
     @property
     def _spill_weight(self) -> int:
