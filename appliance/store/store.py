@@ -416,7 +416,7 @@ class Store:
         cut = None
         if now - self._last_cut > CUT_EVERY_S:
             self._last_cut = now
-            cut = self._ledger.clock - DAY_NS
+            cut = self._ledger.clock - CUT_AFTER_NS
         async with self._ledger.lock:
             finished = self.queues.finished()
             try:
@@ -436,7 +436,7 @@ class Store:
         more. The caller holds the lock.
         """
         try:
-            if await self._ledger.carry(self.scene.mint.last - CARRY_AFTER_NS):
+            if await self._ledger.carry(self._ledger.clock - CARRY_AFTER_NS):
                 self._last_cut = now - CUT_EVERY_S
         except DiskFull as error:
             self._rest_until = now + FULL_REST_S

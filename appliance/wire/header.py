@@ -2,9 +2,9 @@
 
 Keys are matched in any case, in nested objects too; unknown ones are ignored; of a key that comes twice the
 last counts, and a null that counts makes the key absent. But whatever a known key is given, also where it
-does not count, must be of the right type, as with the deployed server. Bad UTF-8 and lone surrogates are
-read as U+FFFD. What is no JSON is refused even where Python's reader would take it (NaN, Infinity). Case
-folding follows Unicode: U+017F is an "s", as it is to the deployed server.
+does not count, must be of the right type. Bad UTF-8 and lone surrogates are read as U+FFFD. What is no JSON
+is refused even where Python's reader would take it (NaN, Infinity). Case folding follows Unicode: U+017F is
+an "s".
 
 This is the careful way and takes tens of microseconds; `fast` is the quick way for the headers that come by
 the thousand.

@@ -1,8 +1,8 @@
 """Which requests are well formed: the table of TMTP revision 1, section 3, and the limits of ops 5 and 9.
 
-A header is judged in two steps, since the deployed server tells a client that asks at the wrong time so
-rather than what else is wrong: first `judge` (types, numbers, what is missing), then the link's state (see
-`states`), then `build` (what only makes sense for a request that may be made at all).
+A header is judged in two steps, so that a client that asks at the wrong time is told so rather than what
+else is wrong: first `judge` (types, numbers, what is missing), then the link's state (see `states`), then
+`build` (what only makes sense for a request that may be made at all).
 """
 
 from collections.abc import Callable, Mapping

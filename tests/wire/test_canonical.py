@@ -26,7 +26,7 @@ from .conversation import UID, crc32c, json_values
         ("\ud800x\udfff", '"\ufffdx\ufffd"'),
     ],
 )
-def test_text_is_written_as_the_deployed_server_writes_it(text: str, written: str) -> None:
+def test_text_is_written_in_the_canonical_form(text: str, written: str) -> None:
     assert wire.canonical_json({"k": text}) == '{"k":' + written + "}"
 
 

@@ -151,8 +151,8 @@ def hear(header: dict[str, Any] | str, data: bytes = b"", link: wire.ClientLink 
     return read(link or client_logged_in(), [frame(header, data)])[0]
 
 
-def test_a_member_of_the_deployed_server_understands_it() -> None:
-    """Its acks have all keys always; it writes the elements of `for` with capitals."""
+def test_keys_without_content_are_as_good_as_none() -> None:
+    """A server may write all keys always, and the elements of `for` with capitals."""
     assert hear('{"error":"no","id":"1","msgid":"","op":"ack","posted":""}') == wire.AckReply(
         "1", None, "", "no"
     )

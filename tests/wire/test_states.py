@@ -75,7 +75,7 @@ def test_everything_else_needs_a_login(name: str) -> None:
 def test_a_malformed_header_goes_before_a_wrong_time_and_that_before_the_rest(
     broken: str, early: bool, late: bool
 ) -> None:
-    """As with the deployed server, which looks at the header, then at the link, then at the request."""
+    """The header is looked at, then the link, then the request."""
     assert early is not late
     wrong_time = reasons.INVALID_HEADER if early else reasons.OP_ON_UNAUTHENTICATED_LINK
     assert read(greeted(), [frame(broken)]) == [wrong_time]
