@@ -26,6 +26,9 @@ T = TypeVar("T")
 
 CHECKPOINT_OCTETS = 16 << 20
 CHECKPOINT_LOW_OCTETS = 1 << 20
+LOG_OCTETS = 64 << 20
+"""What the log keeps of its room when it begins anew; it grows beyond while somebody reads for long."""
+
 CACHE_KIB = 4096
 PAGE = 4096
 DATABASE_NAME = "pocket.db"
@@ -353,6 +356,7 @@ def _connect(path: Path) -> sqlite3.Connection:
             "synchronous=FULL",
             "foreign_keys=ON",
             "wal_autocheckpoint=0",
+            f"journal_size_limit={LOG_OCTETS}",
             "secure_delete=OFF",  # on in Debian: it would write every page that becomes free
             f"cache_size=-{CACHE_KIB}",
             "temp_store=MEMORY",

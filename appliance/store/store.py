@@ -37,6 +37,7 @@ from appliance.store.queues import Queues
 
 log = get_logger(__name__)
 
+STOPPING = "the box is stopping"
 MESSAGE_READ_OCTETS = 1 << 20
 CUT_EVERY_S = 600.0
 CUT_AFTER_NS = DAY_NS
@@ -117,8 +118,10 @@ class Store:
 
     async def submit(self, job: Job) -> None:
         """Queue a request. Returns when it is queued; ``job.done`` is called after its commit, also if the
-        caller is gone by then. Raises ``StoreError`` if the store has ended.
+        caller is gone by then. Raises ``StoreError`` if the store has ended, or is about to.
         """
+        if self._stopping:
+            raise StoreError(STOPPING)
         if self._failure is None:
             await self._inbox.put(job)
         if self._failure is not None:
@@ -255,7 +258,9 @@ class Store:
         return min((msgid for msgid in (on_disk, *recent) if msgid), default=0)
 
     def close(self) -> None:
-        """Commit what waits, bring everything into the tables, and close. After this ``run`` returns."""
+        """Take no more requests; commit what waits, bring everything into the tables, and close. After this
+        ``run`` returns.
+        """
         self._stopping = True
         self._ring()
 
@@ -271,7 +276,7 @@ class Store:
                 if self._inbox:
                     await self._cycle()
                 await self._upkeep()
-            self._end(StoreError("the box is stopping"))
+            self._end(StoreError(STOPPING))
             with trio.CancelScope(shield=True):
                 await self._spill()
                 try:

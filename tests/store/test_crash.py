@@ -87,7 +87,8 @@ def test_a_power_cut_at_any_instant_loses_nothing_that_was_acknowledged(
     shim.run("busy", library, data, str(seed), record=record)
     records = list(read_records(record))
     rng = Random(seed)
-    cuts = sorted(rng.sample(range(len(records)), CUTS))
+    first = next(at for at, what in enumerate(records) if what.type == "m")
+    cuts = sorted({*rng.sample(range(first), CUTS // 4), *rng.sample(range(len(records)), CUTS)})
     disk = Disk(data)
     for at, what in enumerate(records):
         if cuts and at == cuts[0]:
