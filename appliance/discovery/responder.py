@@ -112,12 +112,16 @@ class Responder:
         self._zeroconf.add_listener(self.ear, None)
 
     def watch(self, watch: Watch | None) -> None:
-        """Listen for others that use these names. What was heard before is forgotten."""
+        """Listen for others that use these names."""
         _on_loop(self._zeroconf, self.ear.watch, watch)
 
     def verdict(self) -> Verdict:
-        """What was heard since ``watch``, judged."""
+        """What was heard, judged."""
         return _on_loop(self._zeroconf, self.ear.verdict)
+
+    def forget(self) -> None:
+        """Start anew with what is heard."""
+        _on_loop(self._zeroconf, self.ear.forget)
 
     def ask(self, card: Card, *, probe: bool, unicast: bool) -> None:
         """Ask the network who uses the card's names. A probe says that we are about to (RFC 6762, section

@@ -50,6 +50,8 @@ ECHO_S = 3.0
 """How long our own announcement may take to come back to us. It takes a millisecond."""
 DISPUTE_S, DISPUTE_MAX_S = 1.0, 60.0
 """Between two looks at who uses our names; doubled while somebody goes on claiming them."""
+CHECK_S = 300.0
+"""How often we ask who uses our names without a cause: two boxes that nobody asks do not hear each other."""
 RECENT_S = 300.0
 """For how long an address that we had may still be told about us by others' delayed packets."""
 OPEN_S = 10.0
@@ -90,8 +92,9 @@ class _Discovery:
         self._limiter = trio.CapacityLimiter(THREADS)
         self._first = self._names = first_names(settings.site, settings.host, settings.box_id)
         self._plan: Plan | None = None
-        self._last: Plan | None = None
-        """What is announced, or was."""
+        self._joined: frozenset[int] = frozenset()
+        """The interfaces that have been up ever since we claimed our names there."""
+        self._told_addresses: set[str] = set()
         self._recent: dict[bytes, float] = {}
         self._woken = trio.Event()
         self._pairing = False
@@ -113,11 +116,12 @@ class _Discovery:
                             await trio.lowlevel.wait_readable(sock)
                             await self._settle(sock)
             except Exception as error:
-                log.warning("the network cannot be watched", error=repr(error))
-                self._trouble(
-                    f"the kernel does not say which networks there are ({error}): in a service unit, "
-                    "RestrictAddressFamilies has to allow AF_NETLINK"
-                )
+                log.debug("the network cannot be watched", error=repr(error))
+                if self._plan is None:
+                    self._trouble(
+                        f"the kernel does not say which networks there are ({error}): in a service unit, "
+                        "RestrictAddressFamilies has to allow AF_NETLINK"
+                    )
             await trio.sleep(retry_s)
             retry_s = min(2 * retry_s, RETRY_MAX_S)
 
@@ -136,6 +140,7 @@ class _Discovery:
         now = time.monotonic()
         self._recent = {ip: until for ip, until in self._recent.items() if until > now}
         self._recent |= dict.fromkeys(found.own, now + RECENT_S)
+        self._joined &= found.links
         if found != self._plan:
             self._plan = found
             self._wake()
@@ -155,8 +160,10 @@ class _Discovery:
             except (NoMulticast, Taken) as error:
                 self._trouble(str(error))
             except Exception as error:
-                log.exception("announcing the box failed")
-                self._trouble(f"announcing the box failed ({error!r}); the log says more")
+                reason = f"announcing failed ({error!r}), and the log says how; it is tried again"
+                if reason != self._reason:
+                    log.exception("announcing the box failed")
+                self._trouble(reason)
             await self._another_plan(current, retry_s)
             retry_s = min(2 * retry_s, RETRY_MAX_S) if self._plan == current else RETRY_S
 
@@ -169,21 +176,25 @@ class _Discovery:
         responder = await self._open(current)
         goodbye = True
         try:
-            if self._last is None or current.links.isdisjoint(self._last.links):
+            if not self._joined:
                 self._names = self._first
-            if self._last is None or not current.links <= self._last.links:
+            if not current.links <= self._joined:
                 await self._claim(responder, current)
-            gone = set(self._last.addresses if self._last else ()).difference(current.addresses)
+            self._joined = current.links
             await self._publish(responder, current)
+            gone = self._told_addresses.difference(current.addresses)
+            self._told_addresses = set(current.addresses)
             if gone:
                 await self._thread(responder.take_back, self._names.host, sorted(gone))
-            self._last = current
             await self._hear_echo(responder, current)
             self._well(current)
+            check_at = time.monotonic() + CHECK_S
             while self._plan == current:
                 await self._tick(responder, current)
-                if responder.ear.alarm and time.monotonic() >= self._dispute_at:
+                now = time.monotonic()
+                if (responder.ear.alarm and now >= self._dispute_at) or now >= check_at:
                     await self._dispute(responder, current)
+                    check_at = time.monotonic() + CHECK_S
             goodbye = False
         finally:
             with trio.move_on_after(STOP_S, shield=True):
@@ -230,11 +241,14 @@ class _Discovery:
         now = time.monotonic()
         if now - self._dispute_at > DISPUTE_MAX_S:
             self._dispute_s = DISPUTE_S
+        alarmed = responder.ear.alarm
         verdict = await self._ask(responder, current, held=True)
         self._dispute_at = time.monotonic() + self._dispute_s
         self._dispute_s = min(2 * self._dispute_s, DISPUTE_MAX_S)
         if verdict.free:
-            await self._thread(responder.announce)
+            if alarmed or responder.ear.alarm:
+                await self._thread(responder.announce)
+            await self._thread(responder.forget)
             return
         old = self._names
         self._rename(verdict)
@@ -242,6 +256,7 @@ class _Discovery:
         await self._publish(responder, current)
         if self._names.host != old.host:
             await self._thread(responder.take_back, old.host, current.addresses)
+        await self._thread(responder.forget)
         self._well(current)
 
     async def _publish(self, responder: Responder, current: Plan) -> None:
@@ -334,7 +349,7 @@ class _Discovery:
     def _well(self, current: Plan) -> None:
         self._since, self._reason, self._told = None, "", ""
         self._health.warn(TOPIC, None)
-        known = {
+        known: dict[str, object] = {
             "name": self._names.instance,
             "host": self._names.host.rstrip("."),
             "addresses": list(current.addresses),

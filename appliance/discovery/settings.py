@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 BOX_ID = re.compile(r"[0-9a-z]{8}")
 
@@ -35,3 +36,5 @@ class DiscoverySettings:
             raise ValueError(f"{self.box_id!r} is no box id: 8 characters of 0-9 and a-z")
         if not 0 < self.port < 65536:
             raise ValueError(f"{self.port} is no port: 1 to 65535")
+        for address in self.listen:
+            ip_address(address.partition("%")[0])

@@ -1,0 +1,190 @@
+"""One machine of the lab: `python -m tests.discovery.side WORD JSON`, started in a namespace.
+
+`box` runs discovery with a real trio loop. It takes lines on standard input: `pair SECONDS`, `busy` (how late
+the loop was at worst since the last time), `stop`; it prints JSON lines: what is announced (the log's word),
+health's reasons when they change, answers. `find` prints what is found. `listen`
+prints the records that are announced, `flood` sends packets, `squat` claims names,
+`take_back` says that a box is gone.
+"""
+
+import ipaddress
+import json
+import logging
+import socket
+import struct
+import sys
+import time
+
+import trio
+from zeroconf import DNSAddress, DNSIncoming  # type: ignore[attr-defined]
+
+from appliance.discovery import DiscoverySettings, find, run_discovery
+from appliance.health import Health
+
+
+def say(**fact):
+    sys.stdout.write(json.dumps({"at": time.monotonic(), **fact}) + "\n")
+    sys.stdout.flush()
+
+
+class Told(logging.Handler):
+    """The log's events, as facts."""
+
+    def emit(self, record):
+        say(event=record.getMessage(), **{k: str(v) for k, v in getattr(record, "fields", {}).items()})
+
+
+class Loop:
+    """How late the loop was at worst."""
+
+    def __init__(self):
+        self.late_s = 0.0
+
+    async def watch(self):
+        while True:
+            due = trio.current_time() + 0.01
+            await trio.sleep_until(due)
+            self.late_s = max(self.late_s, trio.current_time() - due)
+
+
+async def watch_health(health):
+    seen = None
+    while True:
+        if health.reasons != seen:
+            seen = health.reasons
+            say(state=health.state, reasons=seen)
+        await trio.sleep(0.02)
+
+
+async def box(settings):
+    health = Health()
+    health.serving()
+    loop = Loop()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run_discovery, DiscoverySettings(**settings), health)
+        nursery.start_soon(watch_health, health)
+        nursery.start_soon(loop.watch)
+        stdin = trio.lowlevel.FdStream(0)
+        rest = b""
+        async for octets in stdin:
+            *lines, rest = (rest + octets).split(b"\n")
+            for line in lines:
+                word, _, argument = line.decode().partition(" ")
+                if word == "pair":
+                    health.pair_for(float(argument))
+                    say(paired=float(argument))
+                elif word == "busy":
+                    say(late_s=loop.late_s, rss=rss(), cpu_s=time.process_time())
+                    loop.late_s = 0.0
+                elif word == "stop":
+                    say(stopping=True)
+                    nursery.cancel_scope.cancel()
+                    return
+
+
+def rss():
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * 4096
+
+
+def flood(seconds, octets, interface):
+    """Responses with as many records as fit, each with another name; then garbage; as fast as it goes."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(interface))
+    count, end = 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        count += 1
+        records = b""
+        answers = 0
+        while len(records) < octets:
+            name = f"{count:x}-{answers:x}".encode()
+            records += bytes([len(name)]) + name + b"\x05local\0" + struct.pack(">HHIH", 1, 0x8001, 4500, 4)
+            records += struct.pack(">I", count)
+            answers += 1
+        packet = struct.pack(">HHHHHH", 0, 0x8400, 0, answers, 0, 0) + records
+        for each in (packet, packet[: len(packet) // 2], count.to_bytes(8, "big") * 20):
+            try:
+                sock.sendto(each, ("224.0.0.251", 5353))
+            except OSError:
+                time.sleep(0.001)
+    say(packets=3 * count)
+
+
+def member():
+    """A socket that hears what is said to everybody over IPv4, on eth0."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.bind(("224.0.0.251", 5353))
+    index = socket.if_nametoindex("eth0")
+    group = struct.pack("=4s4si", socket.inet_aton("224.0.0.251"), bytes(4), index)
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, group)
+    return sock
+
+
+def listen():
+    """Say of each record that is announced: what it is, its time to live, and when it came."""
+    sock = member()
+    say(listening=True)
+    while True:
+        data, (sender, _) = sock.recvfrom(9000)
+        at = time.monotonic()
+        message = DNSIncoming(data)
+        for record in message.answers() if message.is_response() else ():
+            value = getattr(record, "alias", None) or getattr(record, "server", None)
+            if isinstance(record, DNSAddress):
+                value = str(ipaddress.ip_address(record.address))
+            fact = {"record": record.name, "value": value, "ttl": record.ttl, "sender": sender}
+            sys.stdout.write(json.dumps({"at": at, **fact}) + "\n")
+        sys.stdout.flush()
+
+
+def squat(names):
+    """Claim these services whenever somebody asks for anything, with a text that has no id."""
+    sock = member()
+    packet = struct.pack(">HHHHHH", 0, 0x8400, 0, len(names), 0, 0)
+    for name in names:
+        packet += (
+            labels(name, "_tmtp", "_tcp", "local") + struct.pack(">HHIH", 16, 0x8001, 4500, 2) + b"\x01x"
+        )
+    say(squatting=True)
+    while True:
+        data, _ = sock.recvfrom(9000)
+        if data[2] & 0x80 == 0:
+            sock.sendto(packet, ("224.0.0.251", 5353))
+
+
+def take_back(name, address):
+    """Say in the box's name that it is gone."""
+    service = labels("_tmtp", "_tcp", "local")
+    packet = struct.pack(">HHHHHH", 0, 0x8400, 0, 2, 0, 0)
+    target = labels(name, "_tmtp", "_tcp", "local")
+    packet += service + struct.pack(">HHIH", 12, 1, 0, len(target)) + target
+    packet += labels(name.lower(), "local") + struct.pack(">HHIH", 1, 1, 0, 4) + socket.inet_aton(address)
+    member().sendto(packet, ("224.0.0.251", 5353))
+
+
+def labels(*texts):
+    return b"".join(bytes([len(text.encode())]) + text.encode() for text in texts) + b"\0"
+
+
+if __name__ == "__main__":
+    word, given = sys.argv[1], json.loads(sys.argv[2])
+    if word == "box":
+        log = logging.getLogger("appliance")
+        log.setLevel(logging.INFO)
+        log.addHandler(Told())
+        trio.run(box, given)
+        say(stopped=True)
+    elif word == "find":
+        for found in trio.run(find, given):
+            say(**{name: getattr(found, name) for name in found.__slots__})
+    elif word == "flood":
+        flood(**given)
+    elif word == "listen":
+        listen()
+    elif word == "take_back":
+        take_back(*given)
+    elif word == "squat":
+        squat(given)
