@@ -28,6 +28,7 @@ from appliance.pairing import (
     is_pairing,
 )
 from appliance.pairing.frames import GIFT_OCTETS_MAX, HEADER_MAX, encode
+from appliance.pairing.keys import Keys, Transcript
 from appliance.wire import LocalProtocolError
 
 PRINT = "SHA256:" + "0af7" * 16
@@ -194,6 +195,77 @@ def test_a_guest_that_gets_its_own_frames_back_is_not_taken_in():
     assert guest.next_event() == Shared()
     with pytest.raises(BadFrame):
         guest.prove()
+
+
+def other_text(frame):
+    """The same header, written in another way, and the same data."""
+    size = 4 + int(frame[:4], 16)
+    header = json.dumps(json.loads(frame[4:size])).encode()
+    return b"%04x" % len(header) + header + frame[size:]
+
+
+def upper_case(frame):
+    """The same frame with its length in upper case."""
+    assert frame[:4].upper() != frame[:4]
+    return frame[:4].upper() + frame[4:]
+
+
+def padded_base32(frame):
+    """The same share or proof with base32's padding, which ends in `=`."""
+    size = 4 + int(frame[:4], 16)
+    fields = json.loads(frame[4:size])
+    for key in ("share", "proof"):
+        if key in fields:
+            fields[key] += "=" * (-len(fields[key]) % 8)
+    return encode(fields, frame[size:])
+
+
+def spare_bits(frame):
+    """The same share or proof with other bits in its last letter, where some stand for nothing."""
+    size = 4 + int(frame[:4], 16)
+    fields = json.loads(frame[4:size])
+    for key in ("share", "proof"):
+        if key in fields:
+            letters = [fields[key][:-1] + letter for letter in "%+123456789BCDFGHJKLMNPQRSTVWXYZ"]
+            octets = wire.b32decode(fields[key])
+            fields[key] = next(t for t in letters if t != fields[key] and wire.b32decode(t) == octets)
+    return encode(fields, frame[size:])
+
+
+@pytest.mark.parametrize(
+    ("change", "number"),
+    [
+        *((other_text, number) for number in range(1, 8)),
+        (upper_case, 2),
+        *((change, number) for change in (padded_base32, spare_bits) for number in (1, 2, 3, 4, 6, 7)),
+    ],
+)
+def test_a_frame_has_one_form(change, number):
+    exchange = Exchange(
+        Guest(CODE, PRINT),
+        Host(PRINT),
+        between=lambda n, frame: change(frame) if n == number else frame,
+    )
+    with pytest.raises((BadFrame, Refused), match=r"no frame of a pairing|in base32"):
+        exchange.run()
+    assert not exchange.confirmed
+
+
+@pytest.mark.parametrize(("key", "value"), [("code", 1), ("kind", "peer")])
+def test_what_was_asked_for_cannot_be_changed(key, value):
+    def between(n, frame):
+        return encode({**json.loads(frame[4:]), key: value}) if n == 1 else frame
+
+    exchange = Exchange(Guest(CODE, PRINT), Host(PRINT), between=between)
+    with pytest.raises(Refused, match="wrong code"):
+        exchange.run()
+
+
+def test_each_proof_has_a_key_of_its_own():
+    keys = Keys(bytes(32), Transcript())
+    proofs = {keys.proof(purpose) for purpose in ("guest 101", "host proof", "guest 102", "host paired")}
+    assert len(proofs) == 4
+    assert keys.seal(b"") not in proofs
 
 
 LENGTHS = [len(frame) for frame in Exchange(Guest(CODE, PRINT), Host(PRINT)).run().frames]
