@@ -147,6 +147,16 @@ class Household:
         self.answers.clear()
         await self.spill()
 
+    async def week(self) -> None:
+        """Eight days pass, and then something happens: what is pending is said again, and its entries go."""
+        self.clock.advance(8 * 24 * HOUR_S)
+        self.answers.clear()
+        node = min(self.queues)
+        for _ in range(2):
+            await self.post(node, [self.members[node]], b"still here")
+            await self.spill()
+            self.clock.advance(HOUR_S)
+
     async def reopen(self) -> None:
         await self.close()
         await self.open()
@@ -161,6 +171,8 @@ class Household:
 
     async def turn_clock(self, seconds: float) -> None:
         self.clock.ns = max(0, self.clock.ns + int(seconds * 1e9))
+        if seconds > 24 * HOUR_S:
+            self.answers.clear()
 
     # whether it is so
 

@@ -17,8 +17,7 @@ DAY_S = 86_400
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> kit.Clock:
     clock = kit.Clock(START_NS)
-    monkeypatch.setattr("appliance.store.store.time", clock.module)
-    monkeypatch.setattr("appliance.store.ledger.time", clock.module)
+    clock.drive(monkeypatch)
     return clock
 
 

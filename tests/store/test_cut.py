@@ -1,4 +1,4 @@
-"""The journal is cut: traffic goes a day after the last node has it; what is needed, and lasting facts, stay."""
+"""The journal is cut: traffic goes a day after the last node has it; what is needed stays."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ step = st.one_of(
     st.tuples(st.just("ack"), number, st.just(0), st.just(100)),
     st.tuples(st.sampled_from(["alias", "newnode", "drop", "repeat"]), number),
     st.tuples(st.just("together"), number, number, number, which),
-    st.tuples(st.sampled_from(["spill", "cut", "reopen", "power_cut"])),
+    st.tuples(st.sampled_from(["spill", "cut", "week", "reopen", "power_cut"])),
     st.tuples(st.just("turn_clock"), st.sampled_from([-YEAR_S, -1e12, -60.0, 60.0, 3 * 86400.0, YEAR_S])),
 )
 
