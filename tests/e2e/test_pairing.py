@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from appliance.pairing import Code, Guest, Impostor, PairingError, Refused, Shared
+from appliance.pairing import Code, Given, Guest, Impostor, PairingError, Refused, Shared
 from appliance.pairing.uri import parse
 from tests.kit import Box, Client, HungUp, Quit, Raw, before_curtain, framed, fresh
 from tests.kit import Refused as WordRefused
@@ -418,6 +418,20 @@ def test_what_is_no_frame_of_a_pairing_ends_the_link(box: Box, header: str) -> N
         except HungUp:
             return
         line.expect_closed()
+
+
+def test_a_guest_may_send_its_frames_in_pieces(box: Box) -> None:
+    ann = Client.register(box, alias=fresh("ann smith"))
+    with PairingLine(box, code_for(box, ann)) as line:
+        for octet in line.guest.begin():
+            line.send(bytes([octet]))
+        assert isinstance(line.event(), Shared)
+        proof = line.guest.prove()
+        line.send(proof[:10])
+        time.sleep(0.05)
+        line.send(proof[10:])
+        assert isinstance(line.event(), Given)
+    ann.close()
 
 
 def test_a_client_may_send_its_first_frame_in_pieces(raw: Raw) -> None:
