@@ -85,6 +85,22 @@ async def spill_and_post(store: Store, ann: kit.Device, uid: str, outcome: Outco
     await post_much(store, ann, uid, outcome)
 
 
+async def grow_log(store: Store, ann: kit.Device, uid: str, outcome: Outcome) -> None:
+    """Until the log's index needs more room."""
+    database.CHECKPOINT_OCTETS, before = 1 << 30, database.CHECKPOINT_OCTETS
+    for _ in range(6):
+        jobs = [ann.post_job([uid], bytes(60_000)) for _ in range(60)]
+        for job in jobs:
+            await store.submit(job)
+        await kit.flush(store)
+        for job in jobs:
+            if job.decision.error is None:
+                outcome.told.append(job.decision.msgid)
+            else:
+                outcome.refused.append(job.decision.error)
+    database.CHECKPOINT_OCTETS = before
+
+
 Work = Callable[[Store, kit.Device, str, Outcome], Awaitable[None]]
 
 
@@ -153,6 +169,7 @@ SCENARIOS: dict[str, tuple[Work, dict[str, Any]]] = {
         spill_and_post,
         {"types": "w", "part": "/pocket.db", "after": 60, "times": 40, "error": ENOSPC},
     ),
+    "index-full": (grow_log, {"types": "w", "part": "-shm", "times": 2, "error": ENOSPC}),
     "blob-write": (upload_much, {"types": "w", "part": "/blobs/", "after": 1, "error": EIO}),
     "blob-sync": (upload_much, {"types": "s", "part": "/blobs/incoming", "after": 1, "error": EIO}),
     "blob-name": (upload_much, {"types": "r", "part": "/blobs/", "after": 1, "error": EIO}),

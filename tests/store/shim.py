@@ -49,7 +49,7 @@ def run(module: str, library: Path, folder: Path, *arguments: str, record: Path 
     done = subprocess.run(
         command, env=environment, cwd=root, capture_output=True, text=True, timeout=120, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 

@@ -74,7 +74,7 @@ def test_a_full_disk_or_a_lost_attachment_ends_nothing(outcomes: Outcomes, folde
     assert found(folder / name, outcome["node"]) == sorted(outcome["told"])
 
 
-@pytest.mark.parametrize("name", ["log-full", "log-full-half"])
+@pytest.mark.parametrize("name", ["log-full", "log-full-half", "index-full"])
 def test_a_full_disk_is_told_as_such(outcomes: Outcomes, name: str) -> None:
     assert outcomes[name]["refused"]
     assert all("disk is full" in error for error in outcomes[name]["refused"])

@@ -180,6 +180,24 @@ def test_the_reserve_is_kept_and_queues_drain_below_it(disk: Small) -> None:
     kit.run(main)
 
 
+def test_the_log_stays_small_on_a_nearly_full_disk(disk: Small) -> None:
+    """It would take the room that acknowledgements need."""
+
+    async def main() -> None:
+        async with kit.running(disk.data, reserve_percent=30.0, reserve_octets=1 << 40) as store:
+            ann, bob = await kit.members(store, 2)
+            told = await some_posts(ann, bob.uid, 300, size=100)
+            await kit.spill(store)
+            store._database.checkpoint("TRUNCATE")
+            disk.fill(leave=20 << 20)
+            await trio.sleep(1.1)
+            for msgid in told:
+                await bob.acks(msgid)
+            assert (disk.data / "pocket.db-wal").stat().st_size < 3 << 20
+
+    kit.run(main)
+
+
 def test_a_disk_that_fills_during_an_upload_fails_the_upload_alone(disk: Small) -> None:
     async def main() -> None:
         async with kit.running(disk.data) as store:
