@@ -125,10 +125,6 @@ class Process:
             if text in fact["text"]:
                 return fact["text"]
 
-    def lines(self):
-        """All lines until it ends by itself."""
-        return [fact.get("text", "") for fact in self.end()]
-
     def end(self, timeout_s=WAIT_S):
         """Everything that it says until it ends by itself."""
         self._process.wait(timeout_s)
@@ -184,7 +180,7 @@ class Machine:
         """Run a shell script beside an avahi-daemon of the machine's own."""
         return self.start("bash", "-c", AVAHI + script)
 
-    def find(self, timeout_s=1.2):
+    def find(self, timeout_s=0.8):
         """What is found from here: name -> box."""
         facts = self.side("find", timeout_s).end()
         assert all("name" in fact for fact in facts), facts

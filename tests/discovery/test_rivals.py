@@ -19,11 +19,10 @@ def eventually(look, wanted, timeout_s=8.0):
 
 
 def test_who_comes_second_takes_the_next_name_whatever_its_id(lab):
-    a, b, c = lab.machine("a"), lab.machine("b"), lab.machine("c")
+    a, b = lab.machine("a"), lab.machine("b")
     a.box(box_id="zzzzzzzz").event("announced")
     second = b.box(box_id="00000000").event("announced")
     assert (second["name"], second["host"]) == ("Home (2)", "home-2.local")
-    assert names(c) == {"zzzzzzzz": ("Home", "home.local"), "00000000": ("Home (2)", "home-2.local")}
 
 
 def test_three_that_start_at_once_agree(lab):
@@ -48,9 +47,8 @@ def test_when_two_networks_are_joined_the_lower_id_keeps_the_name(lab):
     time.sleep(1)
     lab.cable(b, "master", "br0")
     boxes[1].tell("pair 30")
-    wanted = {"99999999": ("Home (2)", "home-2.local"), "11111111": ("Home", "home.local")}
-    eventually(lambda: names(c), wanted)
     assert boxes[0].event("announced")["name"] == "Home (2)"
+    assert names(c) == {"99999999": ("Home (2)", "home-2.local"), "11111111": ("Home", "home.local")}
     assert not [fact for fact in boxes[1].facts if "taken" in fact.get("event", "")]
 
 
@@ -69,7 +67,6 @@ def test_what_is_taken_back_in_our_name_is_announced_again(lab):
     b.side("take_back", ["Home", "10.77.0.1"]).end()
     gone = observer.record("_tmtp._tcp.local.", ttl=0)["at"]
     assert observer.record("_tmtp._tcp.local.", ttl=4500)["at"] - gone < 2
-    assert "Home" in c.find()
 
 
 def test_who_claims_every_name_gets_the_box_to_say_so_and_no_more(lab):
