@@ -21,6 +21,13 @@ from tests.kit.line import Line
 from tests.kit.pairing import PairingLine, in_between, pair, refusal, wrong
 
 
+@pytest.fixture
+def box(box: Box) -> Box:
+    """The shared box, without the codes of other tests."""
+    box.control("pair.close")
+    return box
+
+
 def code_for(box: Box, member: Client | str, label: str = "tablet") -> str:
     name = member if isinstance(member, str) else member.alias
     made: dict[str, Any] = box.control("pair.code", member=name, label=label)
@@ -253,7 +260,6 @@ def test_three_wrong_guesses_end_it(new_box: Callable[..., Box]) -> None:
 
 def test_a_recorded_exchange_is_useless(box: Box) -> None:
     ann = Client.register(box, alias=fresh("ann smith"))
-    box.control("pair.close")
     code = code_for(box, ann)
     with PairingLine(box, code) as recorded:
         recorded.pair()
@@ -333,7 +339,6 @@ def test_a_member_with_all_devices_gets_no_code(new_box: Callable[..., Box]) -> 
 @pytest.mark.parametrize("step", ["hello", "half", "begin", "gift"])
 def test_who_stops_half_way_is_gone_after_five_seconds(box: Box, step: str) -> None:
     ann = Client.register(box, alias=fresh("ann smith"))
-    box.control("pair.close")
     code = code_for(box, ann)
     with PairingLine(box, code) as line:
         began = time.monotonic()
@@ -354,7 +359,6 @@ def test_who_stops_half_way_is_gone_after_five_seconds(box: Box, step: str) -> N
 
 def test_who_begins_and_waits_keeps_nobody_out(box: Box) -> None:
     ann = Client.register(box, alias=fresh("ann smith"))
-    box.control("pair.close")
     code = code_for(box, ann)
     waiting = [PairingLine(box, code) for _ in range(9)]
     for line in waiting:
@@ -374,7 +378,6 @@ def test_who_begins_and_waits_keeps_nobody_out(box: Box) -> None:
 
 def test_a_flood_of_guests_harms_no_link(box: Box) -> None:
     ann = Client.register(box, alias=fresh("ann smith"))
-    box.control("pair.close")
     for _ in range(3):
         code_for(box, ann)
     lines = []
