@@ -11,29 +11,35 @@ once; the next start recovers from what is on the disk.
 from __future__ import annotations
 
 import errno
-import fcntl
 import gc
 import os
 import resource
+import shlex
 import signal
 import socket
 import ssl
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import trio
 
 from appliance import log as logs
+from appliance import reset
 from appliance.config import Config
 from appliance.control import ControlError, control_path
+from appliance.control.edges import EdgeWords, Show
+from appliance.control.pairing import MINUTES
 from appliance.control.server import serve_control
 from appliance.control.words import Words
 from appliance.delivery import CourierSettings, Exchange
+from appliance.edges import has_panel, panel_settings
 from appliance.first import NotPrepared, prepare
 from appliance.health import Health
+from appliance.holding import only_one
 from appliance.notify import sd_notify, watchdog_interval_s
 from appliance.session import (
     GateSettings,
@@ -49,6 +55,7 @@ from appliance.session import (
 )
 from appliance.session.certificate import ensure_certificate, fingerprint, server_context
 from appliance.site import Limits, find_owner
+from appliance.stop import OFF_STATUS, Reason, Stop
 from appliance.store import SchemaError, Store, StoreBroken, StoreError, StoreSettings
 
 log = logs.get_logger(__name__)
@@ -57,20 +64,26 @@ LINKS_END_S = 2.5
 """Of the 5 s that a stop may take, what links get for their last acks."""
 
 DISK_LOOK_S = 2.0
+MAIL_LOOK_S = 0.2
+SWITCH_OFF_S = 30.0
 OPEN_FILES = 65536
 GC_THRESHOLD = 50_000
 
 
-def run(config: Config) -> None:
-    """Run the box until SIGTERM or SIGINT. Raises ``ControlError`` with what to do if it cannot start or go
-    on.
+def run(config: Config) -> int:
+    """Run the box until SIGTERM, SIGINT, or a wish to end it; its exit status. Raises ``ControlError`` with
+    what to do if it cannot start or go on.
     """
+    config = replace(config, data=config.data.absolute())
+    reason: Reason = "signal"
     logs.setup(config.log.level, config.log.format)
     _raise_limits()
     try:
-        with _only_one(config.data):
+        with only_one(config.data):
+            _finish_reset(config.data)
             prepare(config.data, config.name)
-            trio.run(_main, config)
+            reason = trio.run(_main, config)
+            _finish_reset(config.data)
     except* (NotPrepared, StoreError, SchemaError, ValueError) as group:
         error = _first(group)
         log.error("the box stops", error=str(error))
@@ -79,10 +92,12 @@ def run(config: Config) -> None:
         error = _first(group)
         log.error("the box stops", error=str(error))
         raise ControlError(f"the box cannot run: {error}") from None
+    return _switch_off(config.panel.shutdown_command) if reason == "shutdown" else 0
 
 
-async def _main(config: Config) -> None:
+async def _main(config: Config) -> Reason:
     health = Health()
+    stop = Stop(config.data)
     store = await trio.to_thread.run_sync(_open_store, config)
     if config.tls.cert is not None and config.tls.key is not None:
         cert, key = config.tls.cert, config.tls.key
@@ -105,10 +120,14 @@ async def _main(config: Config) -> None:
             owner_done = trio.Event()
             main.start_soon(_own, store, owner_done)
             await store.perform(find_owner)
+            show = await _start_panel(main, config, health, words, stop)
+            words.add(EdgeWords(health, show, stop.reset).handlers)
             await main.start(partial(serve_control, control_path(config.data), words.handlers))
             main.start_soon(words.sample)
             main.start_soon(listener.tick)
             main.start_soon(_watch_disk, store, health)
+            if any(led.role == "mail" for led in config.panel.led):
+                main.start_soon(_watch_mail, store, health)
             main.start_soon(_feed_watchdog, store)
             if config.metrics.listen is not None:
                 from appliance.metrics import serve_metrics
@@ -119,7 +138,7 @@ async def _main(config: Config) -> None:
                 links.start_soon(_accept, listener, sockets, context, links, accepting)
                 health.serving()
                 _announce(service)
-                await _signalled(signals)
+                await _asked_to_end(signals, stop)
                 log.info("stopping")
                 health.stopping()
                 sd_notify("STOPPING=1")
@@ -128,8 +147,27 @@ async def _main(config: Config) -> None:
                 links.cancel_scope.deadline = trio.current_time() + LINKS_END_S
             store.close()
             await owner_done.wait()
+            health.stopped()
             main.cancel_scope.cancel()
     log.info("stopped")
+    return stop.reason
+
+
+async def _start_panel(main: trio.Nursery, config: Config, health: Health, words: Words, stop: Stop) -> Show:
+    """What shows one of the panel's signs."""
+    if not has_panel(config):
+        return _nothing_to_show_with
+    from appliance.panel import Actions, Panel, run_panel
+
+    actions = Actions(partial(words.say, "pair.open", minutes=MINUTES), stop.shutdown, stop.reset)
+    panel: Panel = await main.start(run_panel, panel_settings(config), health, actions)
+    return panel.show
+
+
+def _nothing_to_show_with(key: str, seconds: float) -> object:
+    raise ValueError(
+        "this box has no lights: see [[panel.led]] in the configuration file, or --panel terminal"
+    )
 
 
 async def _own(store: Store, done: trio.Event) -> None:
@@ -154,9 +192,31 @@ async def _accept(
                 sock.close()
 
 
-async def _signalled(signals: AsyncIterator[int]) -> None:
-    async for _ in signals:
-        return
+async def _asked_to_end(signals: AsyncIterator[int], stop: Stop) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def signalled() -> None:
+            async for _ in signals:
+                nursery.cancel_scope.cancel()
+
+        nursery.start_soon(signalled)
+        await stop.wait()
+        nursery.cancel_scope.cancel()
+
+
+def _finish_reset(folder: Path) -> None:
+    if reset.finish(folder):
+        log.warning("back to factory state: all data is gone", folder=str(folder))
+
+
+def _switch_off(command: str) -> int:
+    """What comes after an orderly end that the button asked for; the exit status."""
+    if command:
+        try:
+            subprocess.run(shlex.split(command), stdin=subprocess.DEVNULL, check=True, timeout=SWITCH_OFF_S)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            log.error("panel.shutdown_command failed", command=command, error=str(error))
+    return OFF_STATUS if "NOTIFY_SOCKET" in os.environ else 0
 
 
 async def _watch_disk(store: Store, health: Health) -> None:
@@ -176,6 +236,12 @@ async def _watch_disk(store: Store, health: Health) -> None:
         health.warn("disk", problem)
         health.fail("store", store.trouble)
         await trio.sleep(DISK_LOOK_S)
+
+
+async def _watch_mail(store: Store, health: Health) -> None:
+    while True:
+        health.mail_waiting = sum(pending.count for pending in store.queues.nodes.values())
+        await trio.sleep(MAIL_LOOK_S)
 
 
 async def _feed_watchdog(store: Store) -> None:
@@ -288,23 +354,6 @@ def _listen(config: Config) -> list[socket.socket]:
     except OSError as error:
         hint = "is another box running there?" if error.errno == errno.EADDRINUSE else "see the option listen"
         raise ControlError(f"cannot listen on {config.listen}: {error.strerror or error}; {hint}") from None
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Hold the data folder against a second box. Raises ``ControlError`` if there is one."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ControlError(
-                f"a box is running on {folder} already: stop it first, or use another --data"
-            ) from None
-        yield
-    finally:
-        os.close(fd)
 
 
 def _raise_limits() -> None:

@@ -13,7 +13,9 @@ from appliance.cli.configuring import config
 from appliance.cli.journal import journal
 from appliance.cli.logs import log
 from appliance.cli.pairing import pair
+from appliance.cli.panel import identify, panel
 from appliance.cli.people import device, group, member
+from appliance.cli.resetting import factory_reset
 from appliance.cli.serve import serve
 from appliance.cli.status import status
 from appliance.version import __version__
@@ -36,5 +38,19 @@ def main() -> None:
     """
 
 
-for word in (serve, status, member, device, group, pair, log, journal, config, completion):
+for word in (
+    serve,
+    status,
+    member,
+    device,
+    group,
+    pair,
+    identify,
+    panel,
+    log,
+    journal,
+    config,
+    factory_reset,
+    completion,
+):
     main.add_command(word)

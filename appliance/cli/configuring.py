@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from appliance.cli.common import data_option, json_option, print_json
-from appliance.cli.serve import config_options, find_config_file, load_config
+from appliance.cli.serve import config_options, find_config_file, need_config
 
 
 @click.group()
@@ -40,12 +40,9 @@ def config_show(as_json: bool, **options: Any) -> None:
       pocket config show --config /etc/pocket/pocket.toml --set limits.links=100
       pocket config show --json | jq .limits
     """
-    from appliance.config import ConfigError, render
+    from appliance.config import render
 
-    try:
-        shown = load_config(**options)
-    except ConfigError as error:
-        raise click.ClickException(f"the configuration cannot be used:\n{error}") from None
+    shown = need_config(**options)
     if as_json:
         print_json(plain(shown))
     else:
@@ -68,11 +65,12 @@ def config_check(file: Path | None, data: Path, as_json: bool) -> None:
       pocket config check /etc/pocket/pocket.toml
     """
     from appliance.config import ConfigError, load
+    from appliance.edges import objections
 
     file = find_config_file(file, data)
     problems: tuple[Any, ...] = ()
     try:
-        load(file)
+        load(file, objections=objections)
     except ConfigError as error:
         problems = error.problems
     if as_json:

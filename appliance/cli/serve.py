@@ -45,6 +45,11 @@ def config_options(command: Any) -> Any:
             metavar="NAME=VALUE",
             help="Any option of the configuration file, as often as you like: --set limits.links=100.",
         ),
+        click.option(
+            "--panel",
+            metavar="auto|leds|terminal|none",
+            help="What shows how the box is: LEDs, a line in the terminal, or what there is. [auto]",
+        ),
         click.option("--registration", metavar="open|pairing|closed", help="Who may register."),
         click.option("--name", metavar="NAME", help="The site's name, as clients see it."),
         click.option(
@@ -85,14 +90,26 @@ def load_config(
     listen: str | None,
     name: str | None,
     registration: str | None,
+    panel: str | None,
     assignments: tuple[tuple[str, object], ...],
 ) -> Config:
     """The configuration in force. Raises ConfigError."""
     from appliance.config import load
+    from appliance.edges import objections
 
-    given = {"data": data, "listen": listen, "name": name, "registration": registration}
+    given = {"data": data, "listen": listen, "name": name, "registration": registration, "panel.show": panel}
     overrides = dict(assignments) | {key: value for key, value in given.items() if value is not None}
-    return load(find_config_file(config_file, data), overrides, default_data())
+    return load(find_config_file(config_file, data), overrides, default_data(), objections)
+
+
+def need_config(**options: Any) -> Config:
+    """The configuration in force; what is wrong with it ends the command."""
+    from appliance.config import ConfigError
+
+    try:
+        return load_config(**options)
+    except ConfigError as error:
+        raise click.ClickException(f"the configuration cannot be used:\n{error}") from None
 
 
 @click.command()
@@ -107,24 +124,23 @@ def serve(**options: Any) -> None:
     Examples:
       pocket serve
       pocket serve --data /srv/pocket --name Home --listen 0.0.0.0:4433
+      pocket serve --panel terminal
       pocket serve --registration open --set limits.message_octets="100 MiB"
       pocket serve --config /etc/pocket/pocket.toml
     """
-    from appliance.config import ConfigError
-
-    try:
-        config = load_config(**options)
-    except ConfigError as error:
-        raise click.ClickException(f"the configuration cannot be used:\n{error}") from None
+    config = need_config(**options)
     from appliance.app import run
 
     reasons: list[str] = []
+    status = 0
     try:
-        run(config)
+        status = run(config)
     except* ControlError as group:
         reasons = [str(error) for error in leaves(group)]
     if reasons:
         raise click.ClickException("\n".join(reasons))
+    if status:
+        raise SystemExit(status)
 
 
 def leaves(error: BaseException) -> list[BaseException]:

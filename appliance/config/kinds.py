@@ -10,6 +10,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
+from datetime import time
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ UNITS |= {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
 PARAMS_OCTETS_MAX = 2048
 HOST = re.compile(r"[0-9A-Za-z_.:%-]*")
+HOUR = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 class Endpoint(NamedTuple):
@@ -197,6 +199,24 @@ class Text(Kind):
         if size > self.high:
             raise ValueError(f"is too long: {size} octets where {self.high} fit")
         return raw
+
+
+class Clock(Kind):
+    """A time of day; "" (None): none."""
+
+    @property
+    def span(self) -> str:
+        return "HH:MM"
+
+    def read(self, raw: object, base: Path) -> time | None:
+        if raw == "":
+            return None
+        if not isinstance(raw, str) or not HOUR.fullmatch(raw):
+            raise ValueError('must be a time of day in quotes, HH:MM, as in "22:00"')
+        return time.fromisoformat(raw)
+
+    def write(self, value: Any) -> str:
+        return '""' if value is None else f'"{value:%H:%M}"'
 
 
 class Params(Kind):

@@ -6,23 +6,25 @@ line's over the file's, while `places` remembers where each came from.
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from appliance.config.kinds import Kind
-from appliance.config.settings import PROVIDERS_MAX, Auth, AuthUrl, Config, Provider
+from appliance.config.settings import Auth, Config
 
 FILE_OCTETS_MAX = 256 << 10
-OPTIONS = ("data", "listen", "name", "registration")
-"""Settings with a command line option of their own; `--set` is for the rest."""
+OPTIONS = {"panel.show": "panel"} | {name: name for name in ("data", "listen", "name", "registration")}
+"""Settings with a command line option of their own, and its name; `--set` is for the rest."""
 
 Path_ = tuple[str | int, ...]
 """Where an option is in the tree: ("auth", "provider", 0, "label")."""
+
+Objections = Callable[[Config], Iterator[tuple[Path_, str]]]
+"""What else is wrong with a configuration that is right by itself: where, and the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,12 @@ def load(
     file: Path | None = None,
     overrides: Mapping[str, object] | None = None,
     data: Path | None = None,
+    objections: Objections | None = None,
 ) -> Config:
     """The configuration of `file` (None: only defaults) with `overrides` on top.
 
     `overrides` maps dotted names to values: {"name": "Home", "delivery.window_messages": 8}. `data` is the
-    data folder if neither names one. Raises ConfigError.
+    data folder if neither names one. `objections` may find more that is wrong. Raises ConfigError.
     """
     source = read_file(file) if file is not None else Source({}, {}, {}, "")
     problems: list[Problem] = []
@@ -86,6 +89,8 @@ def load(
     config: Config | None = read_table(Config, source.tree, (), source, problems)
     if config is not None and not problems:
         problems = list(contradictions(config, source))
+        if objections is not None:
+            problems += [Problem(source.place(path), text) for path, text in objections(config)]
     if config is None or problems:
         raise ConfigError(sorted(problems, key=line_of))
     return config
@@ -199,7 +204,7 @@ def paths(tree: object) -> Iterator[Path_]:
 def put(source: Source, name: str, value: object, problems: list[Problem]) -> None:
     """Put a value from the command line into the tree, over what the file said."""
     path = tuple(name.split("."))
-    where = f"--{name}" if name in OPTIONS else f"--set {name}"
+    where = f"--{OPTIONS[name]}" if name in OPTIONS else f"--set {name}"
     table = source.tree
     for key in path[:-1]:
         inner = table.setdefault(key, {})
@@ -233,7 +238,7 @@ def read_table(cls: type, raw: object, path: Path_, source: Source, problems: li
         elif "section" in field.metadata:
             values[key] = read_table(field.metadata["section"], raw[key], inner, source, problems)
         elif "sections" in field.metadata:
-            values[key] = read_tables(field.metadata["sections"], raw[key], inner, source, problems)
+            values[key] = read_tables(field.metadata, raw[key], inner, source, problems)
         else:
             values[key] = read_value(field.metadata["kind"], raw[key], inner, source, problems)
     try:
@@ -243,14 +248,15 @@ def read_table(cls: type, raw: object, path: Path_, source: Source, problems: li
 
 
 def read_tables(
-    cls: type, raw: object, path: Path_, source: Source, problems: list[Problem]
+    metadata: Mapping[str, Any], raw: object, path: Path_, source: Source, problems: list[Problem]
 ) -> tuple[Any, ...]:
     name = dotted(path)
     if not isinstance(raw, list):
         problems.append(Problem(source.place(path), f"{name} must be tables: [[{name}]]"))
         return ()
-    if len(raw) > PROVIDERS_MAX:
-        problems.append(Problem(source.place((*path, PROVIDERS_MAX)), f"more than {PROVIDERS_MAX} of {name}"))
+    cls, most = metadata["sections"], metadata["most"]
+    if len(raw) > most:
+        problems.append(Problem(source.place((*path, most)), f"more than {most} of {name}"))
     return tuple(read_table(cls, item, (*path, number), source, problems) for number, item in enumerate(raw))
 
 
@@ -275,23 +281,24 @@ def dotted(path: Path_) -> str:
 def unknown(key: str, path: Path_, known: list[str]) -> str:
     """What to say of an option that does not exist: the one that was meant, if it can be guessed."""
     name = dotted((*path, key))
-    homes = [f"[{other}]" if other else "the top" for other, keys in tables() if key in keys]
+    homes = [f"[{other}]" if other else "the top" for other, keys in tables(Config, "") if key in keys]
     if homes:
         return f"there is no {name}: {key} belongs under {' or '.join(homes)}"
+    import difflib  # costs memory that only a mistake has to pay
+
     near = difflib.get_close_matches(key, known, 1, 0.7)
     if near:
         return f"there is no {name}: did you mean {near[0]}?"
     return f"there is no {name}: {dotted(path) or 'the top'} takes {', '.join(known)}"
 
 
-def tables() -> Iterator[tuple[str, list[str]]]:
-    """Each table's name and its options; "" is the top."""
-    yield "", [field.name for field in fields(Config) if "kind" in field.metadata]
-    for field in fields(Config):
-        if "section" in field.metadata:
-            yield field.name, [inner.name for inner in fields(field.metadata["section"])]
-    yield "auth.provider", [field.name for field in fields(Provider)]
-    yield "auth.provider.login", [field.name for field in fields(AuthUrl)]
+def tables(cls: type, name: str) -> Iterator[tuple[str, list[str]]]:
+    """The name and the options of the table `name` and of those in it; "" is the top."""
+    yield name, [field.name for field in fields(cls) if name or "kind" in field.metadata]
+    for field in fields(cls):
+        inner = field.metadata.get("section") or field.metadata.get("sections")
+        if inner is not None:
+            yield from tables(inner, f"{name}.{field.name}".lstrip("."))
 
 
 def contradictions(config: Config, source: Source) -> Iterator[Problem]:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import fields
-from importlib.resources import files
+from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from appliance.config.kinds import Kind
-from appliance.config.settings import Config, Provider
+from appliance.config.settings import Config
 
 OPTION = re.compile(r"#(\w+) = .*")
-TABLE = re.compile(r"\[(\w+)\]")
+TABLE = re.compile(r"\[([\w.]+)\]")
 
 
 def sample() -> str:
     """The manual: every option with its comment and its default, each default commented out."""
-    return files("appliance.config").joinpath("sample.toml").read_text("utf-8")
+    return Path(__file__).with_name("sample.toml").read_text("utf-8")
 
 
 def render(config: Config) -> str:
@@ -30,14 +31,16 @@ def rendered(config: Config) -> Iterator[str]:
     example = False
     for line in sample().splitlines():
         if header := TABLE.fullmatch(line):
-            table = getattr(config, header[1])
+            table = attrgetter(header[1])(config)
+            example = False
         example = example or line.startswith("#[[")
         option = None if example else OPTION.fullmatch(line)
         yield assignment(table, option[1]) if option else line
-    for provider in config.auth.provider:
-        yield ""
-        yield "[[auth.provider]]"
-        yield from provider_lines(provider)
+    for name in ("panel.led", "auth.provider"):
+        for item in attrgetter(name)(config):
+            yield ""
+            yield f"[[{name}]]"
+            yield from item_lines(item)
 
 
 def assignment(table: Any, name: str) -> str:
@@ -45,11 +48,11 @@ def assignment(table: Any, name: str) -> str:
     return f"{name} = {kind.write(getattr(table, name))}"
 
 
-def provider_lines(provider: Provider) -> Iterator[str]:
-    for field in fields(provider):
+def item_lines(item: Any) -> Iterator[str]:
+    for field in fields(item):
         if "section" not in field.metadata:
-            yield assignment(provider, field.name)
+            yield assignment(item, field.name)
             continue
-        inner = getattr(provider, field.name)
+        inner = getattr(item, field.name)
         pairs = ", ".join(assignment(inner, part.name) for part in fields(inner))
         yield f"{field.name} = {{ {pairs} }}"

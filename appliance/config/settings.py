@@ -6,12 +6,14 @@ Times are seconds (`_s`) or milliseconds (`_ms`), sizes are octets; the unit is 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import time
 from pathlib import Path
 from typing import Any, Literal
 
 from appliance.config.kinds import (
     Address,
     Choice,
+    Clock,
     Count,
     Endpoint,
     File,
@@ -27,6 +29,7 @@ from appliance.config.kinds import (
 KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
 HERE = Path()
 PROVIDERS_MAX = 26
+LEDS_MAX = 28
 
 
 def setting(kind: Kind, default: object) -> Any:
@@ -42,6 +45,11 @@ def needed(kind: Kind) -> Any:
 def section(cls: type) -> Any:
     """A table of its own, `[name]`."""
     return field(default_factory=cls, metadata={"section": cls})
+
+
+def sections(cls: type, most: int) -> Any:
+    """Tables that may be there many times, `[[name]]`."""
+    return field(default=(), metadata={"sections": cls, "most": most})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,12 +181,59 @@ class Auth:
     """Third-party authentication."""
 
     login_required: bool = setting(Flag(), False)
-    provider: tuple[Provider, ...] = field(default=(), metadata={"sections": Provider})
+    provider: tuple[Provider, ...] = sections(Provider, PROVIDERS_MAX)
 
     @property
     def register_required(self) -> bool:
         """Whether a Register must carry `oidc`: there are providers, and one at least is not optional."""
         return any(not provider.optional for provider in self.provider)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Button:
+    """The panel's button. Pin -1: there is none."""
+
+    pin: int = setting(Count(-1, 27), -1)
+    active_low: bool = setting(Flag(), True)
+    debounce_s: float = setting(Number(0, 0.5, "s"), 0.03)
+    shutdown_s: float = setting(Number(0.5, 60, "s"), 5)
+    reset_s: float = setting(Number(1, 120, "s"), 10)
+    confirm_s: float = setting(Number(1, 120, "s"), 10)
+    stuck_s: float = setting(Number(2, 600, "s"), 30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Led:
+    """One light of the panel: on `pin`, on three pins, or the kernel's own LED `board`. Pin -1: not there."""
+
+    role: Literal["status", "mail", "relay", "peer", "alarm"] = setting(
+        Choice(("status", "mail", "relay", "peer", "alarm")), "status"
+    )
+    pin: int = setting(Count(-1, 27), -1)
+    green_pin: int = setting(Count(-1, 27), -1)
+    blue_pin: int = setting(Count(-1, 27), -1)
+    board: str = setting(Text(0, 100), "")
+    pwm: bool = setting(Flag(), False)
+    active_high: bool = setting(Flag(), True)
+    brightness: float = setting(Number(0.01, 1, "of full brightness"), 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """Lights and button."""
+
+    show: Literal["auto", "leds", "terminal", "none"] = setting(
+        Choice(("auto", "leds", "terminal", "none")), "auto"
+    )
+    pins: Literal["auto", "lgpio", "mock"] = setting(Choice(("auto", "lgpio", "mock")), "auto")
+    gpio_chip: int = setting(Count(-1, 31), -1)
+    night_from: time | None = setting(Clock(), "")
+    night_to: time | None = setting(Clock(), "")
+    night_brightness: float = setting(Number(0, 1, "of full brightness"), 0)
+    night_alarms: bool = setting(Flag(), True)
+    shutdown_command: str = setting(Text(0, 1024), "")
+    led: tuple[Led, ...] = sections(Led, LEDS_MAX)
+    button: Button = section(Button)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,4 +254,5 @@ class Config:
     store: Store = section(Store)
     log: Log = section(Log)
     metrics: Metrics = section(Metrics)
+    panel: Panel = section(Panel)
     auth: Auth = section(Auth)

@@ -32,16 +32,25 @@ class Words:
         self._health = health
         self._folder = folder
         self._samples: deque[tuple[float, int, int]] = deque([(time.monotonic(), 0, 0)], SAMPLES)
-
-    @property
-    def handlers(self) -> Mapping[str, Callable[[Args], Awaitable[Any]]]:
-        return {
+        self._handlers: dict[str, Callable[[Args], Awaitable[Any]]] = {
             "status": self.status,
             **PeopleWords(self._service).handlers,
             **PairingWords(self._service).handlers,
             "log": self.log,
             "journal.verify": self.journal_verify,
         }
+
+    @property
+    def handlers(self) -> Mapping[str, Callable[[Args], Awaitable[Any]]]:
+        return self._handlers
+
+    def add(self, handlers: Mapping[str, Callable[[Args], Awaitable[Any]]]) -> None:
+        """Words of others."""
+        self._handlers.update(handlers)
+
+    async def say(self, word: str, **args: Any) -> Any:
+        """The result of a word, said from inside. Raises ``ControlError``."""
+        return await self._handlers[word](args)
 
     async def sample(self) -> None:
         """Note the counters every second, for the rates. Runs until cancelled."""

@@ -7,20 +7,28 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config import AuthUrl, Config, Provider, load, render, sample
+from appliance.config import AuthUrl, Config, Led, Provider, load, render, sample
 
 COMMENTED = re.compile(r"^#(?=\[\[|\w+ = )", re.MULTILINE)
 
 
-def options():
-    """(table, name, field) of every setting there is."""
-    for field in fields(Config):
+EXAMPLE = re.compile(r"^#\[\[.*?(?=^\[|\Z)", re.MULTILINE | re.DOTALL)
+
+
+def options(cls=Config, table=""):
+    """(table, name, field) of every setting there is, but for tables that may be there many times."""
+    for field in fields(cls):
         if "section" in field.metadata:
-            for inner in fields(field.metadata["section"]):
-                if "kind" in inner.metadata:
-                    yield field.name, inner.name, inner
-        else:
-            yield "", field.name, field
+            yield from options(field.metadata["section"], f"{table}.{field.name}".lstrip("."))
+        elif "kind" in field.metadata:
+            yield table, field.name, field
+
+
+def at(tree, table):
+    """The table "a.b" of a document."""
+    for name in table.split(".") if table else ():
+        tree = tree[name]
+    return tree
 
 
 def documented():
@@ -48,11 +56,12 @@ def test_every_bound_is_told_in_the_manual(table, name, field):
 def test_the_manual_has_no_option_that_does_not_exist():
     known = {(table, name) for table, name, _ in options()}
     known |= {("auth.provider", field.name) for field in fields(Provider)}
+    known |= {("panel.led", field.name) for field in fields(Led)}
     assert set(documented()) == known
 
 
 def test_the_manuals_defaults_are_the_defaults(tmp_path):
-    text = COMMENTED.sub("", sample()).partition("[[auth.provider]]")[0]
+    text = COMMENTED.sub("", EXAMPLE.sub("", sample()))
     (tmp_path / "all.toml").write_text(text)
     defaults = Config()
     assert load(tmp_path / "all.toml", {"data": "data"}) == load(None, {"data": "data"})
@@ -72,6 +81,17 @@ def test_the_manuals_provider_works_and_shows_every_option(tmp_path):
     raw = tomllib.loads(COMMENTED.sub("", sample()))["auth"]["provider"][0]
     assert set(raw) == {field.name for field in fields(Provider)}
     assert set(raw["login"]) == {field.name for field in fields(AuthUrl)}
+
+
+def test_the_manuals_led_works_and_shows_every_option(tmp_path):
+    (tmp_path / "pocket.toml").write_text(COMMENTED.sub("", sample()))
+    (led,) = load(tmp_path / "pocket.toml").panel.led
+    assert (led.pin, led.green_pin, led.blue_pin) == (17, 27, 22)
+    raw = tomllib.loads(COMMENTED.sub("", sample()))["panel"]["led"][0]
+    assert set(raw) == {field.name for field in fields(Led)}
+    comment = sample().partition("#[[panel.led]]")[0].rpartition("\n\n")[2].replace("\n# ", " ")
+    for field in fields(Led):
+        assert field.metadata["kind"].span.replace("-1 to 27", "") in comment
 
 
 def test_what_is_shown_loads_to_the_same_configuration(tmp_path):
@@ -94,6 +114,10 @@ def test_what_is_shown_loads_to_the_same_configuration(tmp_path):
             "limits.message_octets": "1.5 MiB",
             "metrics.listen": "127.0.0.1:9464",
             "auth.provider": [provider],
+            "panel.led": [{"pin": 4, "role": "mail", "brightness": 0.25}, {"board": "ACT"}],
+            "panel.night_from": "22:00",
+            "panel.night_to": "06:30",
+            "panel.button.pin": 23,
         },
     )
     shown = tmp_path / "shown.toml"
@@ -105,7 +129,7 @@ def test_what_is_shown_loads_to_the_same_configuration(tmp_path):
 def test_what_is_shown_has_every_option_in_force_and_uncommented():
     tree = tomllib.loads(render(Config()))
     for table, name, _ in options():
-        assert name in (tree[table] if table else tree)
+        assert name in at(tree, table)
     assert tree["delivery"] == {"window_messages": 64, "window_octets": "4 MiB", "resend_after_s": 30}
 
 
