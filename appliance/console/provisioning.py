@@ -34,7 +34,7 @@ ANSWERS_MAX = 8
 STRING_OCTETS_MAX = 60
 """Four of them fit into a result."""
 
-MODEL = Path("/proc/device-tree/model")
+MODEL = Path("/sys/firmware/devicetree/base/model")
 
 Send = Callable[[bytes], None]
 

@@ -212,7 +212,8 @@ def why(answer: Answer, ssid: bytes = b"", password: str = "") -> str:
         return f"there is no network {Network(ssid, 0, False).name} in reach: see   wifi scan"
     if "ecrets were required" in answer.errors or not answer.errors.strip():
         return "the network did not take the password: check it and try again"
-    said = answer.errors.strip().splitlines()[-1].removeprefix("Error: ")
+    lines = answer.errors.strip().splitlines()
+    said = next((line for line in lines if line.startswith("Error: ")), lines[-1]).removeprefix("Error: ")
     said = "".join(char for char in said if char.isprintable())[:REASON_CHARS_MAX]
     return f"NetworkManager says: {said.replace(password, '...') if password else said}"
 

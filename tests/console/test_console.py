@@ -186,7 +186,7 @@ def test_exit_forgets_what_was_typed(tmp_path):
         assert person.seen == b""
 
 
-def test_a_cable_may_be_pulled_and_plugged_in_again(tmp_path):
+def test_a_cable_may_be_pulled_and_plugged_in_again(tmp_path, caplog):
     with console(tmp_path, plugged=False) as (_, person, cable):
         for _ in range(3):
             person.types("lost\r")
@@ -196,6 +196,7 @@ def test_a_cable_may_be_pulled_and_plugged_in_again(tmp_path):
             person.sees("^turn 2")
             cable.unplug()
             person.reads(0.2)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_a_pulled_cable_ends_the_word_that_ran(tmp_path):

@@ -243,9 +243,17 @@ def test_nuls_and_octets_that_are_no_utf_8_are_ignored():
     assert Typist().types(b"s\x00t\xffat\xc3u\xe2\x82s\x1c\x1f\x80\r\x00").lines == ["status"]
 
 
+def test_half_a_character_is_not_the_start_of_another():
+    assert Typist().types(b"\xc3\x01\xa9\r").lines == [""]
+
+
+def test_characters_that_do_not_print_are_ignored():
+    assert Typist().types("st\u202eat\u0085us\u200b\u2028\r".encode()).lines == ["status"]
+
+
 def test_an_escape_that_never_ends_takes_no_more_than_a_few_octets():
-    person = Typist().types(b"\x1b[" + b"1" * 1000 + b"\x15status\r")
-    assert person.lines == ["status"]
+    person = Typist().types(b"\x1b[" + b"1" * 100 + b"status\r")
+    assert person.lines[0].endswith("1status")
 
 
 def test_what_nobody_reads_is_bounded():
@@ -256,6 +264,15 @@ def test_what_nobody_reads_is_bounded():
     while editor.next_event() is not None:
         pass
     assert len(editor.line) <= FED_OCTETS_MAX
+
+
+def test_of_what_was_dropped_no_half_line_is_run():
+    editor = Editor()
+    editor.ask(PROMPT)
+    editor.feed(b"status\r" * 500 + b"device drop 1")
+    editor.feed(b"2\rpair close\r" + b" " * 1000 + b"\r")
+    events = [editor.next_event() for _ in range(4)]
+    assert events == [TooLong(), Line("pair close"), Line(" " * 1000), None]
 
 
 keys = st.sampled_from(

@@ -93,6 +93,7 @@ def test_an_open_network_has_an_empty_password():
         (b"\x01\x00", Error.INVALID_RPC),
         (b"\x01\x05\x04Cafe", Error.INVALID_RPC),
         (b"\x01\x03\x04Ca", Error.INVALID_RPC),
+        (b"\x01\x06\x04Cafe\x01", Error.INVALID_RPC),
         (b"\x01\x07\x04Cafe\x00\x00", Error.INVALID_RPC),
         (b"\x01\x08\x04Cafe\x02\xff\xfe", Error.INVALID_RPC),
     ],

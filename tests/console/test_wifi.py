@@ -61,7 +61,7 @@ def test_a_network_that_is_not_there_is_told(nmcli, monkeypatch):
 
 
 def test_what_nmcli_says_is_told_without_the_password(nmcli):
-    nmcli.set(refusal="Error: 'open sesame' is no\x1b[2J valid PSK.")
+    nmcli.set(refusal="Warning: x\nError: 'open sesame' is no\x1b[2J valid PSK.\n.")
     with pytest.raises(WifiError) as raised:
         trio.run(NetworkManager().connect, b"Home", "open sesame")
     assert str(raised.value) == "NetworkManager says: '...' is no[2J valid PSK."
