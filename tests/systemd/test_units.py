@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from appliance.config import Config, load, sample
+from appliance.stop import OFF_STATUS
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 UNIT = SYSTEMD / "pocket.service"
@@ -110,11 +111,12 @@ def test_a_softer_unit_would_be_seen(tmp_path):
     assert exposure(soft) > EXPOSURE_MAX
 
 
-def test_only_the_data_folder_is_writable():
+def test_only_the_data_folder_and_lights_are_writable():
     assert values("ProtectSystem") == ["strict"]
     assert values("ProtectHome") == ["yes"]
     assert values("StateDirectory") == ["pocket"]
-    assert not [name for name, _ in UNIT_SETTINGS if name in ("ReadWritePaths", "ConfigurationDirectory")]
+    assert values("ReadWritePaths") == ["-/sys/devices/platform/leds/leds"]
+    assert values("ConfigurationDirectory") == []
     assert "--data /var/lib/pocket" in values("ExecStart")[0]
 
 
@@ -132,6 +134,29 @@ def test_the_ports_of_the_settings_may_be_bound_and_no_others():
     assert configured is not None
     assert values("SocketBindDeny") == ["any"]
     assert values("SocketBindAllow") == [f"tcp:{Config().listen.port}", f"tcp:{configured.port}"]
+
+
+def test_the_box_may_use_pins_lights_and_serial_ports_and_no_other_device():
+    assert values("DevicePolicy") == ["closed"]
+    kinds = {value.removeprefix("char-").removesuffix(" rw") for value in values("DeviceAllow")}
+    assert kinds == {"gpiochip", "ttyAMA", "ttyS", "ttyUSB", "ttyACM", "ttyGS"}
+    (groups,) = values("SupplementaryGroups")
+    made = (SYSTEMD / "sysusers.d" / "pocket.conf").read_text().splitlines()
+    assert [f"g {group} -" for group in groups.split()] == [line for line in made if line.startswith("g ")]
+    rules = (SYSTEMD / "udev" / "60-pocket.rules").read_text()
+    assert set(re.findall(r'GROUP="(\w+)"|chgrp (\w+)', rules)) == {("gpio", ""), ("", "gpio")}
+
+
+def test_a_box_that_was_switched_off_with_the_button_stays_off():
+    assert values("SuccessExitStatus") == values("RestartPreventExitStatus") == [str(OFF_STATUS)]
+
+
+def test_after_the_end_the_lights_are_told_how_it_was():
+    (command,) = values("ExecStopPost")
+    program, *arguments = command.removeprefix("-").split()
+    assert program == values("ExecStart")[0].split()[0]
+    assert arguments[:2] == ["panel", "ended"]
+    assert arguments[2:] == values("ExecStart")[0].split()[2:]
 
 
 @needs_root
