@@ -324,8 +324,6 @@ class Store:
             except DiskFull as error:
                 await self._make_room(error, "commit refused")
                 await self._failed(jobs, str(error))
-                if jobs and acks and await self._acks_alone(acks):
-                    return
                 self._inbox.put_back(acks)
             except Unstorable as error:
                 log.error("a request could not be stored", error=str(error), requests=len(jobs))
@@ -335,14 +333,6 @@ class Store:
             if self._stopping:
                 self._inbox.acks.clear()
             await trio.sleep(FULL_RETRY_S)
-
-    async def _acks_alone(self, acks: Acks) -> bool:
-        """Requests that take room must not keep the queues from draining."""
-        try:
-            await self._commit([], acks)
-        except DiskFull:
-            return False
-        return True
 
     async def _one_by_one(self, jobs: list[Job], acks: Acks) -> None:
         """Something in a commit cannot be stored: find out what it is. The acks go first: the requests may

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -126,6 +127,104 @@ def test_a_broken_store_lets_everybody_go(tmp_path: Path, monkeypatch: pytest.Mo
         with pytest.raises(StoreBroken):
             await store.probe()
         store._database.connection.close()
+
+    kit.run(main)
+
+
+def test_requests_that_a_broken_commit_kept_waiting_are_told(tmp_path: Path) -> None:
+    """They have not happened; of those in the commit nobody knows."""
+
+    async def main() -> None:
+        store = kit.opened(tmp_path)
+        ended: list[Exception] = []
+        within: list[Decision] = []
+        behind: list[Decision] = []
+
+        def commit(write: Any) -> Any:
+            time.sleep(0.1)
+            raise StoreBroken("the disk is gone")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(own, store, ended)
+            ann, bob = await kit.members(store, 2)
+            store._database.commit = commit  # type: ignore[method-assign]
+            await store.submit(ann.post_job([bob.uid], b"within", within.append))
+            await trio.sleep(0.05)
+            await store.submit(ann.post_job([bob.uid], b"behind", behind.append))
+        assert within == []
+        assert [answer.error for answer in behind] == ["the disk is gone"]
+        store._database.connection.close()
+
+    kit.run(main)
+
+
+def fails_at_first(store: Store, times: int) -> None:
+    """The next commits and probes find no space."""
+    left = times
+
+    def failing(real: Any) -> Any:
+        def call(what: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left >= 0:
+                raise DiskFull("the disk is full")
+            return real(what)
+
+        return call
+
+    store._database.commit = failing(store._database.commit)  # type: ignore[method-assign]
+    store._database.probe = failing(store._database.probe)  # type: ignore[method-assign]
+
+
+def test_acks_that_found_no_space_are_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.store.store.FULL_RETRY_S", 0.02)
+
+    async def main() -> None:
+        async with kit.running(tmp_path) as store:
+            ann, bob = await kit.members(store, 2)
+            msgids = [(await ann.post([bob.uid])).msgid for _ in range(3)]
+            fails_at_first(store, 3)
+            store.ack(bob.node, msgids[0])
+            await kit.until(lambda: store.trouble is not None)
+            store.ack(bob.node, msgids[1])
+            assert not store.has_more(bob.node, 1)
+            await kit.until(lambda: store.trouble is None)
+            assert await kit.pending_ids(store, bob.node) == msgids[2:]
+            assert store.queues.nodes[bob.node].count == 1
+        async with kit.running(tmp_path) as store:
+            assert await kit.pending_ids(store, bob.node) == msgids[2:]
+
+    kit.run(main)
+
+
+def test_a_stop_does_not_wait_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.store.store.FULL_RETRY_S", 0.02)
+
+    async def main() -> None:
+        with trio.fail_after(10):
+            async with kit.running(tmp_path) as store:
+                ann, bob = await kit.members(store, 2)
+                msgid = (await ann.post([bob.uid])).msgid
+                fails_at_first(store, 1 << 30)
+                store.ack(bob.node, msgid)
+                await kit.until(lambda: store.trouble is not None)
+        async with kit.running(tmp_path) as store:
+            assert await kit.pending_ids(store, bob.node) == [msgid]
+
+    kit.run(main)
+
+
+def test_the_probe_makes_room_before_it_gives_up(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with kit.running(tmp_path) as store:
+            assert (tmp_path / "ballast").exists()
+            fails_at_first(store, 1)
+            await store.probe()
+            assert not (tmp_path / "ballast").exists()
+            fails_at_first(store, 2)
+            with pytest.raises(DiskFull):
+                await store.probe()
+            await kit.member(store)
 
     kit.run(main)
 

@@ -128,7 +128,7 @@ def test_a_power_cut_on_a_full_disk_loses_nothing(disk: Small, tmp_path: Path) -
 
 
 def test_posts_do_not_keep_acknowledgements_out(disk: Small) -> None:
-    """A commit with both fails; the acknowledgements are tried again alone."""
+    """A commit with both fails; from then on posts are refused before they take room."""
 
     async def main() -> None:
         async with kit.running(disk.data) as store:
