@@ -72,6 +72,14 @@ def test_the_mark_is_there_until_everything_else_has_gone(folder, monkeypatch):
     assert names(folder) == ["lock", "pocket.toml"]
 
 
+def test_what_was_deleted_is_on_the_disk_before_the_mark_goes(folder, monkeypatch):
+    seen = []
+    reset.mark(folder)
+    monkeypatch.setattr(reset, "_sync", lambda path: seen.append(names(path)))
+    reset.finish(folder)
+    assert seen == [["factory-reset", "lock", "pocket.toml"], ["lock", "pocket.toml"]]
+
+
 @pytest.mark.parametrize("after", range(12))
 def test_killed_in_the_middle_the_next_start_goes_on(folder, after):
     """The process dies at its `after`-th step."""
