@@ -54,7 +54,7 @@ some = st.integers(0, 1000)
 NOBODY = "%" * 32
 sizes = st.sampled_from([1, 10, 10, 1000, 70_000])
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd"), max_size=8)
-targets = st.lists(st.tuples(st.sampled_from(["uid", "with", "without"]), some), max_size=4)
+targets = st.lists(some, max_size=4)
 
 
 _numbers = itertools.count(1)
@@ -96,16 +96,29 @@ class Boxes:
 class Household(RuleBasedStateMachine):
     boxes: Boxes
 
-    @initialize(window=st.sampled_from(sorted(SETTINGS)))
-    def move_in(self, window: int) -> None:
+    @initialize(
+        window=st.sampled_from(sorted(SETTINGS)), diligent=st.lists(st.booleans(), min_size=5, max_size=5)
+    )
+    def move_in(self, window: int, diligent: list[bool]) -> None:
+        """Three members, two of them with a second node, in one group."""
         self.crowd = Crowd(self.boxes.get(window), window)
         self.world = self.crowd.world
         self.stops = 0
         self.names = [fresh("nobody"), "short"]
         """Which are nobody's, and no group's; but an invitation makes one of them a group."""
-        self.gids: list[str] = []
-        for _ in range(2):
+        for _ in range(3):
             self.register()
+        for seat in self.crowd.seats[:2]:
+            self.crowd.add_node(seat, fresh("phone"))
+        for seat in self.crowd.offline:
+            self.crowd.login(seat)
+        first, *others = self.crowd.seats[:3]
+        gid = fresh("group")
+        for other in others:
+            self.invite_to(first, gid, first.client.alias, other.client.alias, b"")
+            self.join_under(other, gid, None)
+        for seat, careful in zip(self.crowd.seats, diligent, strict=True):
+            seat.diligent(careful)
 
     def teardown(self) -> None:
         try:
@@ -129,32 +142,28 @@ class Household(RuleBasedStateMachine):
             assert min(ids) > highest
             highest = max(ids)
 
-    # whom and what a rule's numbers mean
+    # whom and what a rule's numbers mean: mostly what makes sense
 
     def seat(self, n: int) -> Seat:
         return pick(self.crowd.online, n)
 
-    def someone(self, n: int) -> Any:
-        return pick(self.world.members.values(), n)
-
     def alias(self, n: int) -> str:
-        """Mostly somebody's."""
-        return pick([*self.world.aliases, *self.world.aliases, *self.names, *self.gids], n)
+        return pick([*self.world.aliases] * 4 + [*self.names, *self.world.groups], n)
 
     def own(self, seat: Seat, n: int) -> str:
-        """Mostly one's own."""
-        return pick([*seat.node.member.aliases * 8, self.alias(n)], n)
+        return pick(seat.node.member.aliases * 8 + [self.alias(n)], n)
 
     def gid(self, n: int) -> str:
-        return pick([*self.gids * 4, *self.names], n)
+        return pick([*self.world.groups] * 8 + self.names, n)
 
-    def whom(self, picked: list[tuple[str, int]]) -> list[Target]:
-        """Mostly those who are there."""
-        found: list[Target] = []
-        for kind, n in picked:
-            uids = [*self.world.members] * 6
-            found.append((kind, pick([*uids, NOBODY], n) if kind == "uid" else self.gid(n)))
-        return found
+    def whom(self, seat: Seat, numbers: list[int]) -> list[Target]:
+        """Recipients of a post."""
+        good = [("uid", uid) for uid in self.world.members]
+        for gid, places in self.world.groups.items():
+            if seat.node.member in places:
+                good += [("with", gid), ("without", gid)]
+        bad = [("uid", NOBODY), ("with", self.names[0]), *(("without", gid) for gid in self.world.groups)]
+        return [pick(good * 12 + bad, n) for n in numbers]
 
     online = precondition(lambda self: bool(self.crowd.online))
     more_nodes = precondition(
@@ -193,7 +202,7 @@ class Household(RuleBasedStateMachine):
     @rule(n=some, kind=st.sampled_from(["add", "drop", "init"]), whom=st.lists(some, min_size=1, max_size=3))
     def edit_ohi(self, n: int, kind: str, whom: list[int]) -> None:
         seat = self.seat(n)
-        uids = list(dict.fromkeys(uid for _, uid in self.whom([("uid", m) for m in whom])))
+        uids = list(dict.fromkeys(pick([*self.world.members] * 6 + [NOBODY], m) for m in whom))
         request = wire.OhiEdit(seat.client.request_id(), uids, kind)
         judge = lambda: self.world.edit_ohi(seat.node, kind, uids)  # noqa: E731
         self.crowd.ask(seat, judge, request, ohi=(kind, uids))
@@ -210,15 +219,17 @@ class Household(RuleBasedStateMachine):
 
     @online
     @rule(n=some, to=targets, size=sizes)
-    def post(self, n: int, to: list[tuple[str, int]], size: int) -> None:
-        seat, whom, data = self.seat(n), self.whom(to), octets(size)
+    def post(self, n: int, to: list[int], size: int) -> None:
+        seat = self.seat(n)
+        whom, data = self.whom(seat, to), octets(size)
         judge = lambda: self.world.post(seat.node, whom, data)  # noqa: E731
         self.crowd.ask(seat, judge, posting(seat, whom, data), data)
 
     @online
     @rule(n=some, to=targets, noteto=targets, fornotself=st.booleans(), notesize=sizes, size=sizes)
     def post_notify(self, n: int, to: Any, noteto: Any, fornotself: bool, notesize: int, size: int) -> None:
-        seat, whom, noted = self.seat(n), self.whom(to), self.whom(noteto)
+        seat = self.seat(n)
+        whom, noted = self.whom(seat, to), self.whom(seat, noteto)
         note, data = octets(notesize), octets(size)
         fornotself = fornotself and bool(whom)
         request = wire.PostNotify(
@@ -237,7 +248,8 @@ class Household(RuleBasedStateMachine):
     def post_many(self, posts: list[tuple[int, Any, int]]) -> None:
         good = []
         for n, to, size in posts:
-            seat, whom = self.seat(n), self.whom(to)
+            seat = self.seat(n)
+            whom = self.whom(seat, to)
             try:
                 self.world.recipients(seat.node, whom)
             except Refused:
@@ -250,19 +262,21 @@ class Household(RuleBasedStateMachine):
     @online
     @rule(n=some, m=some, to=some, new=st.booleans(), g=some, text=text)
     def invite(self, n: int, m: int, to: int, new: bool, g: int, text: str) -> None:
-        seat, words = self.seat(n), text.encode()
-        gid = fresh("group") if new and len(self.gids) < 3 else self.gid(g)
-        from_, alias = self.own(seat, m), self.alias(to)
-        request = wire.GroupInvite(seat.client.request_id(), gid, from_, alias, len(words), 0, None)
-        judge = lambda: self.world.invite(seat.node, gid, from_, alias, words)  # noqa: E731
-        self.crowd.ask(seat, judge, request, words)
-        self.gids = list(self.world.groups)
+        seat = self.seat(n)
+        gid = fresh("group") if new and len(self.world.groups) < 3 else self.gid(g)
+        self.invite_to(seat, gid, self.own(seat, m), self.alias(to), text.encode())
+
+    def invite_to(self, seat: Seat, gid: str, from_: str, to: str, text: bytes) -> None:
+        request = wire.GroupInvite(seat.client.request_id(), gid, from_, to, len(text), 0, None)
+        self.crowd.ask(seat, lambda: self.world.invite(seat.node, gid, from_, to, text), request, text)
 
     @online
     @rule(n=some, g=some, m=st.none() | some)
     def join(self, n: int, g: int, m: int | None) -> None:
-        seat, gid = self.seat(n), self.gid(g)
-        alias = None if m is None else self.own(seat, m)
+        seat = self.seat(n)
+        self.join_under(seat, self.gid(g), None if m is None else self.own(seat, m))
+
+    def join_under(self, seat: Seat, gid: str, alias: str | None) -> None:
         request = wire.GroupEdit(seat.client.request_id(), "join", gid, alias)
         self.crowd.ask(seat, lambda: self.world.join(seat.node, gid, alias), request)
 
@@ -301,11 +315,6 @@ class Household(RuleBasedStateMachine):
                     seat.client.ack(message.id)
         self.crowd.read()
 
-    @online
-    @rule(n=some, number=st.sampled_from(["0" * 16, "f" * 16, "0123456789abcdef", "no id"]))
-    def acknowledge_what_is_not_there(self, n: int, number: str) -> None:
-        self.seat(n).client.ack(number)
-
     # links and the box
 
     @precondition(lambda self: bool(self.crowd.offline))
@@ -328,11 +337,6 @@ class Household(RuleBasedStateMachine):
 
     @online
     @rule(n=some)
-    def log_in_twice(self, n: int) -> None:
-        self.crowd.is_taken(self.seat(n))
-
-    @online
-    @rule(n=some)
     def come_back_and_ask_again(self, n: int) -> None:
         seat = self.seat(n)
         self.crowd.hang_up(seat)
@@ -341,30 +345,34 @@ class Household(RuleBasedStateMachine):
             self.crowd.again(seat)
         self.crowd.look()
 
-    @rule()
-    def look(self) -> None:
+    @online
+    @rule(n=some, number=st.sampled_from(["0" * 16, "f" * 16, "0123456789abcdef", "no id"]))
+    def nothing_comes_of_it(self, n: int, number: str) -> None:
+        """Of a second link, of an ack of what is not there, of waiting."""
+        self.crowd.is_taken(self.seat(n))
+        self.seat(n).client.ack(number)
         self.crowd.look()
 
     @may_stop
-    @rule()
-    def restart(self) -> None:
+    @rule(kill=st.booleans(), back=st.lists(st.booleans(), max_size=12))
+    def stop(self, kill: bool, back: list[bool]) -> None:
         self.stops += 1
-        self.crowd.restart()
+        (self.crowd.kill if kill else self.crowd.restart)()
+        self.come_back(back)
 
-    @may_stop
-    @rule()
-    def kill(self) -> None:
-        self.stops += 1
-        self.crowd.kill()
+    def come_back(self, diligent: list[bool]) -> None:
+        """As many as there are words of how."""
+        for seat, careful in zip(self.crowd.offline, diligent, strict=False):
+            self.crowd.login(seat, careful)
 
     @may_stop
     @online
-    @rule(n=some, to=targets, size=sizes)
-    def kill_while_asked(self, n: int, to: Any, size: int) -> None:
+    @rule(n=some, to=targets, size=sizes, back=st.lists(st.booleans(), max_size=12))
+    def kill_while_asked(self, n: int, to: Any, size: int, back: list[bool]) -> None:
         seat = self.seat(n)
         whom = [
             (kind, name)
-            for kind, name in self.whom(to)
+            for kind, name in self.whom(seat, to)
             if kind != "with" and name not in (NOBODY, seat.node.member.uid)
         ]
         try:
@@ -373,6 +381,7 @@ class Household(RuleBasedStateMachine):
             whom = []
         self.stops += 1
         self.crowd.kill_while_asked(seat, whom, octets(size))
+        self.come_back(back)
 
 
 @pytest.fixture
@@ -394,8 +403,8 @@ def test_every_node_gets_what_the_protocol_says(boxes: Boxes) -> None:
     run_state_machine_as_test(
         Household_,
         settings=settings(
-            max_examples=EXAMPLES or 15,
-            stateful_step_count=40,
+            max_examples=EXAMPLES or 20,
+            stateful_step_count=50,
             deadline=None,
             derandomize=not EXAMPLES,
             database=None,
