@@ -85,8 +85,10 @@ class Link:
         self._bell.set()
 
     def notice(self, frame: bytes) -> None:
-        """Send now or never: dropped if the client is behind."""
-        if self._notices < NOTICES_MAX:
+        """Send now or never: dropped if the client is behind, or has yet to log in: the answer to its login
+        says who is online then.
+        """
+        if self._online and self._notices < NOTICES_MAX:
             self._notices += 1
             self.send(frame)
 

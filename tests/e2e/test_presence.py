@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.kit import Box, Client, People, mentions, nothing_more_for
+from appliance.wire import OhiEdit
+from tests.kit import Box, Client, People, mentions, nothing_more_for, settle
 
 ONLINE, OFFLINE = 1, 2
 
@@ -99,6 +100,16 @@ def test_the_list_lives_as_long_as_any_link_of_the_member(people: People) -> Non
     nothing_more_for(bob)
     bob.hang_up()
     assert "ohi" not in bob.login()
+
+
+def test_no_presence_is_told_before_the_answer_to_the_login(people: People) -> None:
+    alice, bob = people.members("alice", "bob")
+    for _ in range(10):
+        bob.log_out()
+        for kind in ("init", "drop") * 30:
+            alice.send(OhiEdit(alice.request_id(), [bob.uid], kind))
+        bob.login()
+        settle(alice, bob)
 
 
 def test_an_unknown_uid_fails_the_whole_request(people: People) -> None:
