@@ -14,9 +14,16 @@ VALID_DAYS = 36500
 
 
 def ensure_certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """Certificate and key (PEM) in ``folder``, made if there are none. Blocks. Raises ``OSError``."""
+    """Certificate and key (PEM) in ``folder``, made if there are none. Blocks. Raises ``OSError``, and
+    ``ValueError`` for a certificate that has lost its key: a new one would lock out who has pinned it.
+    """
     cert, key = folder / "cert.pem", folder / "key.pem"
-    if not (cert.exists() and key.exists()):
+    if cert.exists() and not key.exists():
+        raise ValueError(
+            f"{key} is missing: restore it from a backup, or remove {cert} so that a new certificate is made"
+            " (clients will have to trust it anew)"
+        )
+    if not cert.exists():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         cert_pem, key_pem = _make(name)
         write_synced(key, key_pem)
