@@ -27,7 +27,7 @@ def test_a_certificate_that_has_lost_its_key_is_not_replaced(tmp_path: Path) -> 
 
 
 def test_a_key_without_certificate_is_what_a_power_cut_leaves(tmp_path: Path) -> None:
-    cert, key = ensure_certificate(tmp_path, "Home")
+    cert, _ = ensure_certificate(tmp_path, "Home")
     cert.unlink()
     server_context(*ensure_certificate(tmp_path, "Home"))
 
