@@ -16,7 +16,7 @@ from typing import TypeVar
 from appliance.site import TRAFFIC, Message, facts
 from appliance.site.facts import LastingFact, TrafficFact
 from appliance.store import keys
-from appliance.store.errors import DiskFull, StoreBroken
+from appliance.store.errors import DiskFull, StoreBroken, StoreDamaged
 from appliance.store.journal import Entry
 from appliance.store.queues import Queues
 from appliance.store.reading import PLACES, meta, oldest
@@ -376,6 +376,11 @@ def _translated(error: sqlite3.Error) -> Exception:
         return DiskFull("the disk is full: make room, or let devices fetch what waits for them")
     if code == sqlite3.SQLITE_CONSTRAINT:
         return error
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StoreDamaged(
+            f"the database is damaged ({error}): copy the data folder away, see whether the card is dying, and"
+            " restore a backup"
+        )
     return StoreBroken(
         f"the database does not work ({error}): see whether the disk is there, writable and healthy"
     )

@@ -17,5 +17,9 @@ class StoreBroken(StoreError, OSError):
     """
 
 
+class StoreDamaged(StoreBroken):
+    """What is on the disk is not what was written: starting again does not help."""
+
+
 class Unstorable(Exception):
     """What a commit was to write cannot be written; nothing of it has happened. Never leaves the room."""

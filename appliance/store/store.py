@@ -28,7 +28,7 @@ from appliance.store.blobs import Blobs
 from appliance.store.cache import Cache
 from appliance.store.database import DATABASE_NAME, Database
 from appliance.store.disk import Disk
-from appliance.store.errors import DiskFull, StoreBroken, StoreError, Unstorable
+from appliance.store.errors import DiskFull, StoreBroken, StoreDamaged, StoreError, Unstorable
 from appliance.store.inbox import Acks, Inbox
 from appliance.store.jobs import Counts, Job, StoreSettings
 from appliance.store.journal import KEY_NAME, BoxKey
@@ -95,6 +95,8 @@ class Store:
         """On a full disk SQLite may lack the room even to open."""
         try:
             return Database(path, box=0)
+        except StoreDamaged:
+            raise
         except StoreError:
             if not self.disk.drop_ballast():
                 raise

@@ -312,12 +312,12 @@ def test_data_of_a_newer_version_is_refused(folder: Path) -> None:
 def test_a_damaged_database_is_refused(folder: Path) -> None:
     octets = bytearray((folder / "pocket.db").read_bytes())
     octets[4096 : len(octets)] = bytes(len(octets) - 4096)
-    (folder / "pocket.db").write_bytes(octets)
-    with pytest.raises(StoreBroken):
-        kit.opened(folder)
-    (folder / "pocket.db").write_bytes(b"not a database at all" * 400)
-    with pytest.raises(StoreBroken):
-        kit.opened(folder)
+    (folder / "ballast").write_bytes(b"room")
+    for damaged in (octets, b"not a database at all" * 400):
+        (folder / "pocket.db").write_bytes(damaged)
+        with pytest.raises(StoreBroken, match=r"damaged .*: copy the data folder away"):
+            kit.opened(folder)
+    assert (folder / "ballast").exists(), "no lack of room was the reason"
 
 
 def test_accounts_that_do_not_fit_together_are_refused(folder: Path) -> None:
