@@ -39,6 +39,7 @@ class Blobs:
         self._on_loose = on_loose
         self._loose: set[bytes] = set()
         self.disk = disk
+        self.syncs = 0
         self._incoming = folder / "incoming"
         self._lasting: set[Path] = set()
         self._pins: Counter[bytes] = Counter()
@@ -89,20 +90,23 @@ class Blobs:
         async with self._lock:
             self._pins[digest] += 1
             try:
-                await trio.to_thread.run_sync(self._rename, temporary, final)
+                self.syncs += await trio.to_thread.run_sync(self._rename, temporary, final)
             except BaseException:
                 self.unpin(digest)
                 raise
 
-    def _rename(self, temporary: Path, final: Path) -> None:
+    def _rename(self, temporary: Path, final: Path) -> int:
+        """Returns how many syncs that took."""
         folder = final.parent
+        fresh = folder not in self._lasting
         with full_if_no_space():
-            if folder not in self._lasting:
+            if fresh:
                 folder.mkdir(exist_ok=True)
                 sync_folder(self.folder)
                 self._lasting.add(folder)
             temporary.rename(final)
             sync_folder(folder)
+        return 1 + fresh
 
     def unpin(self, digest: bytes) -> None:
         """The commit that names the blob has happened, or will not."""
@@ -173,6 +177,7 @@ class Upload:
         committed or refused.
         """
         digest = await trio.to_thread.run_sync(self._finish)
+        self._blobs.syncs += 1
         await self._blobs.keep(self._path, digest)
         return Payload(self.size, digest, None)
 

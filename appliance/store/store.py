@@ -235,7 +235,8 @@ class Store:
 
     @property
     def syncs(self) -> int:
-        return self._database.syncs
+        """Since the start: of the database, and of attachments' files and folders."""
+        return self._database.syncs + self.blobs.syncs
 
     @property
     def entries(self) -> int:
