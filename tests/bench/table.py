@@ -28,7 +28,7 @@ COLUMNS = (
 )
 """Heading, the figure's name, how it is written."""
 
-IDLE = "idle: {users} links: {kb_per_session:.1f} KiB each; the box without links: {rss_before_mb:.1f} MB"
+IDLE = "idle: {users:.0f} links: {kb_per_session:.1f} KiB each; the box without links: {rss_before_mb:.1f} MB"
 
 
 def machine() -> str:
