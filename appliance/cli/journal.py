@@ -31,7 +31,8 @@ def journal_verify(data: Path, as_json: bool) -> None:
     """Prove that the journal is whole.
 
     Checks every entry's place in the chain and its signature, and the tables derived from them. Works with
-    and without a running box. The exit code is 1 if anything is wrong.
+    and without a running box; of a card that is mounted read-only, verify a copy. The exit code is 1 if
+    anything is wrong.
 
     \b
     Examples:

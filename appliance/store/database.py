@@ -378,8 +378,8 @@ def _translated(error: sqlite3.Error) -> Exception:
         return error
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return StoreDamaged(
-            f"the database is damaged ({error}): copy the data folder away, see whether the card is dying, and"
-            " restore a backup"
+            f"the database is damaged ({error}): copy the data folder away, see whether the card is dying,"
+            " and restore a backup"
         )
     return StoreBroken(
         f"the database does not work ({error}): see whether the disk is there, writable and healthy"

@@ -11,6 +11,7 @@ has to know the position.
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -34,10 +35,13 @@ def verify(folder: Path) -> dict[str, Any]:
     """Check the store in ``folder``: ``{"ok", "entries", "messages", "problems": [text]}``, at most
     ``PROBLEMS_MAX`` of them. Blocks; changes nothing.
 
-    Raises ``FileNotFoundError`` if there is no store.
+    Raises ``FileNotFoundError`` if there is no store, ``OSError`` if it is where nobody may write: SQLite
+    cannot read the log beside the database there.
     """
     if not (folder / DATABASE_NAME).exists():
         raise FileNotFoundError(f"there is no database in {folder}")
+    if not os.access(folder, os.W_OK):
+        raise OSError("the folder cannot be written to: copy it to where it can, and verify the copy")
     with closing(_open(folder)) as connection:
         check = _Check(folder, connection)
         for step in (check.begin, check.entries, check.accounts, check.queues, check.messages, check.pages):

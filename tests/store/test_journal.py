@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from itertools import pairwise
@@ -273,6 +276,15 @@ def test_verify_runs_beside_a_store_at_work(tmp_path: Path) -> None:
 def test_verify_says_if_there_is_nothing_to_verify(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no database"):
         verify(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_verify_of_what_is_mounted_read_only_says_to_copy_it(folder: Path) -> None:
+    look = "import sys, pathlib; from appliance.store import verify; verify(pathlib.Path(sys.argv[1]))"
+    mount = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && exec "$2" -c "$3" "$1"'
+    command = ["unshare", "--mount", "sh", "-c", mount, "sh", str(folder), sys.executable, look]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "verify the copy" in done.stderr, done
 
 
 def test_verify_of_what_is_no_database_is_a_problem(tmp_path: Path) -> None:
