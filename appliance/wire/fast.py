@@ -43,9 +43,13 @@ def read(json: bytes) -> FastRequest | None:
         request = _decode(json)
     except (MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    if isinstance(request, Ack | Pulse):
+    if isinstance(request, Pulse):
         return request
-    if request.datahead > request.datalen:
+    if request.head:
+        return None  # a key that is not a header's: the field is the link's to set
+    if isinstance(request, Ack):
+        return request
+    if request.data or not request.inline or request.datahead > request.datalen:
         return None
     if isinstance(request, PostNotify) and not (
         0 < request.notelen < request.datalen
