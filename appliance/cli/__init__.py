@@ -10,6 +10,7 @@ import click
 
 from appliance.cli.completing import completion
 from appliance.cli.configuring import config
+from appliance.cli.examining import doctor
 from appliance.cli.journal import journal
 from appliance.cli.logs import log
 from appliance.cli.pairing import pair
@@ -47,6 +48,7 @@ for word in (
     pair,
     identify,
     panel,
+    doctor,
     log,
     journal,
     config,
