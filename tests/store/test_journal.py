@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sqlite3
 import subprocess
@@ -18,7 +19,7 @@ import trio
 from appliance import wire
 from appliance.site import Payload, decode_facts
 from appliance.store import SchemaError, StoreBroken, verify
-from appliance.store.journal import GENESIS, BoxKey
+from appliance.store.journal import GENESIS, BoxKey, Checker
 from appliance.store.reading import PLACES, boxes, read_entries
 from tests.store import kit
 
@@ -186,6 +187,63 @@ def test_swapped_entries_are_found(made: Path, tmp_path: Path) -> None:
         kit.change(folder, "UPDATE entry SET place = ? WHERE place = ?", one, other)
         kit.change(folder, "UPDATE entry SET place = ? WHERE place = -1", other)
         assert problems(folder)
+
+
+def test_the_entries_of_a_clone_do_not_fit(made: Path, tmp_path: Path) -> None:
+    """Signed by the same key, with the same numbers; the hash chain tells them apart."""
+    boxes = [kit.power_cut(made, tmp_path / name) for name in ("card", "clone")]
+
+    async def main() -> None:
+        for number, box in enumerate(boxes):
+            async with kit.running(box) as store:
+                ann = kit.Device(store, min(store.site.nodes))
+                for _ in range(3):
+                    await ann.post([ann.uid], b"on box %d" % number)
+
+    kit.run(main)
+    card, clone = boxes
+    [(newest,)] = kit.rows(card, "SELECT max(place) FROM entry")
+    for place in (newest - PLACES, newest - 2 * PLACES):
+        [row] = kit.rows(clone, "SELECT clock, kind, prev, body, signature FROM entry WHERE place = ?", place)
+        kit.change(
+            card,
+            "UPDATE entry SET clock = ?, kind = ?, prev = ?, body = ?, signature = ? WHERE place = ?",
+            *row,
+            place,
+        )
+        assert any("out of order" in p or "does not continue" in p for p in problems(card))
+
+
+def test_the_checker_follows_one_journal_in_order(tmp_path: Path) -> None:
+    key = BoxKey.load_or_create(tmp_path / "key")
+    other = BoxKey.load_or_create(tmp_path / "other")
+    first = key.sign(1, 16, 1, GENESIS, b"first")
+    second = key.sign(2, 32, 2, first.digest(), b"second")
+
+    def found(*entries: Any, gap: bool = False) -> str:
+        checker = Checker(key.public)
+        return [str(checker.check(entry, gap)) for entry in entries][-1]
+
+    assert found(first, second) == "None"
+    assert found(second, gap=True) == "None"
+    assert "1 to 1" in found(second)
+    assert "out of order" in found(first, second, first)
+    assert "out of order" in found(first, key.sign(2, 15, 2, first.digest(), b"earlier"))
+    assert "does not continue" in found(first, key.sign(2, 32, 2, second.digest(), b"second"))
+    assert "does not continue" in found(key.sign(1, 16, 1, bytes([1]) * 32, b"first"))
+    assert "bad signature" in found(first, other.sign(2, 32, 2, first.digest(), b"second"))
+    assert "bad signature" in found(dataclasses.replace(first, signature=bytes(64)))
+    assert "bad signature" in found(dataclasses.replace(first, signature=b""))
+    assert key.box != other.box and len(key.box) == 8
+
+
+def test_a_key_file_is_private_and_the_same_at_the_next_start(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    key = BoxKey.load_or_create(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert BoxKey.load_or_create(path).public == BoxKey.load(path).public == key.public
+    with pytest.raises(ValueError, match="missing"):
+        BoxKey.load(tmp_path / "none")
 
 
 def test_a_box_that_is_not_known_is_found(folder: Path) -> None:
