@@ -333,9 +333,9 @@ class Link:
             if message.data is not None:
                 pieces.append(message.data)
             elif message.blob is not None:
-                await self._stream.send_all(b"".join(pieces))
-                pieces = []
-                async with self.service.store.blobs.download(message.blob) as file:
+                async with self.service.store.blobs.download(message.blob, message.size) as file:
+                    await self._stream.send_all(b"".join(pieces))
+                    pieces = []
                     while piece := await file.read():
                         await self._stream.send_all(piece)
         if pieces:

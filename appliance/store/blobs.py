@@ -133,12 +133,17 @@ class Blobs:
                 await trio.to_thread.run_sync(_unlink, paths)
 
     @asynccontextmanager
-    async def download(self, digest: bytes) -> AsyncIterator[Download]:
-        """A blob's octets, to be read piece by piece. Raises ``StoreBroken`` if it cannot be opened."""
+    async def download(self, digest: bytes, size: int) -> AsyncIterator[Download]:
+        """A blob's octets, to be read piece by piece. Raises ``StoreBroken`` if it cannot be opened, or has
+        not ``size`` octets: a client would take what comes next for the rest.
+        """
         with readable():
             file = await trio.to_thread.run_sync(open, self.path(digest), "rb", 0)
         self._streams += 1
         try:
+            octets = os.fstat(file.fileno()).st_size
+            if octets != size:
+                raise StoreBroken(f"an attachment has {octets} octets instead of {size}: the card may be dying")
             yield Download(self, file)
         finally:
             self._streams -= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def name(octets: bytes) -> str:
 
 async def read(store: Store, octets: bytes) -> bytes:
     found = b""
-    async with store.blobs.download(hashlib.sha256(octets).digest()) as download:
+    async with store.blobs.download(hashlib.sha256(octets).digest(), len(octets)) as download:
         while piece := await download.read():
             found += piece
     return found
@@ -238,6 +239,18 @@ def test_a_file_that_is_gone_is_told_as_such(tmp_path: Path) -> None:
     async def main() -> None:
         async with kit.running(tmp_path) as store:
             with pytest.raises(StoreBroken, match="cannot be read"):
+                await read(store, OCTETS)
+
+    kit.run(main)
+
+
+def test_a_file_that_was_cut_short_is_not_sent(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with kit.running(tmp_path) as store:
+            ann, bob = await kit.members(store, 2)
+            assert (await ann.post([bob.uid], OCTETS)).error is None
+            os.truncate(store.blobs.path(hashlib.sha256(OCTETS).digest()), len(OCTETS) - 1)
+            with pytest.raises(StoreBroken, match=f"has {len(OCTETS) - 1} octets instead of {len(OCTETS)}"):
                 await read(store, OCTETS)
 
     kit.run(main)
