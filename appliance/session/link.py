@@ -329,13 +329,13 @@ class Link:
         count = len(frames)
         pieces = list(frames)
         for message in messages:
-            pieces.append(message.head)
-            if message.data is not None:
-                pieces.append(message.data)
-            elif message.blob is not None:
+            if message.blob is None:
+                pieces += message.head, message.data or b""
+            else:
+                await self._stream.send_all(b"".join(pieces))
+                pieces = []
                 async with self.service.store.blobs.download(message.blob, message.size) as file:
-                    await self._stream.send_all(b"".join(pieces))
-                    pieces = []
+                    await self._stream.send_all(message.head)
                     while piece := await file.read():
                         await self._stream.send_all(piece)
         if pieces:

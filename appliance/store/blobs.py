@@ -143,7 +143,9 @@ class Blobs:
         try:
             octets = os.fstat(file.fileno()).st_size
             if octets != size:
-                raise StoreBroken(f"an attachment has {octets} octets instead of {size}: the card may be dying")
+                raise StoreBroken(
+                    f"an attachment has {octets} octets instead of {size}: the card may be dying"
+                )
             yield Download(self, file)
         finally:
             self._streams -= 1
