@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
-from typing import Any
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -52,11 +53,11 @@ SETTINGS = {64: COMMON.format(window=64), 4: COMMON.format(window=4) + NARROW}
 
 some = st.integers(0, 1000)
 NOBODY = "%" * 32
+T = TypeVar("T")
+
 sizes = st.sampled_from([1, 10, 10, 1000, 70_000])
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd"), max_size=8)
 targets = st.lists(some, max_size=4)
-
-
 _numbers = itertools.count(1)
 
 
@@ -65,8 +66,7 @@ def octets(size: int) -> bytes:
     return (b"%d " % next(_numbers)).ljust(size, b"x")[:size]
 
 
-def pick(things: Any, n: int) -> Any:
-    things = list(things)
+def pick(things: Sequence[T], n: int) -> T:
     return things[n % len(things)]
 
 
@@ -121,10 +121,10 @@ class Household(RuleBasedStateMachine):
             seat.diligent(careful)
 
     def teardown(self) -> None:
+        """In the end everybody comes, and has got everything."""
         try:
-            if hasattr(self, "crowd") and self.crowd.box.running:
-                for seat in self.crowd.offline:
-                    self.crowd.login(seat)
+            if sys.exc_info()[0] is None:
+                self.come_back([True] * len(self.crowd.seats))
                 for seat in self.crowd.seats:
                     seat.diligent(True)
                 self.crowd.look()
@@ -309,10 +309,7 @@ class Household(RuleBasedStateMachine):
         seat = pick([seat for seat in self.crowd.online if seat.held], n)
         for m in which:
             if seat.held:
-                message = pick(seat.held, m)
-                seat.ack(message)
-                if twice:
-                    seat.client.ack(message.id)
+                seat.ack(pick(seat.held, m), twice)
         self.crowd.read()
 
     # links and the box

@@ -143,8 +143,8 @@ class World:
             (tells.remove if kind == "drop" else tells.append)(other)
         self.notify(node.member, changed, OFFLINE if kind == "drop" else ONLINE)
         if kind != "init" and not again:
-            entries = [{"Id": uid, "Type": 0} for uid in uids]
-            self.send("ohiedit", node, node.member.nodes, type=kind, **{"for": entries})
+            fields: dict[str, Any] = {"for": [{"Id": uid, "Type": 0} for uid in uids], "type": kind}
+            self.send("ohiedit", node, node.member.nodes, **fields)
 
     # messages
 
