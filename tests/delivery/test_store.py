@@ -123,7 +123,7 @@ class House:
                 kept = next(iter(self.judge.kept), None)
                 if kept is not None:
                     self.judge.ack(kept)
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
         missing = set(self.posted) - self.acked
         assert not missing, f"{len(missing)} of {len(self.posted)} messages lie still"
 
