@@ -228,3 +228,15 @@ def test_two_who_post_large_data_to_each_other_do_not_wait_for_each_other(people
         assert not thread.is_alive()
     alice.expect("delivery", from_=bob, data=data)
     bob.expect("delivery", from_=alice, data=data)
+
+
+def test_who_ends_its_side_of_the_connection_gets_the_acks_of_what_it_sent(people: People) -> None:
+    alice, bob = people.members("alice", "bob")
+    posts = [wire.Post(alice.request_id(), [wire.Target(bob.uid, 1)], 1) for _ in range(5)]
+    for post in posts:
+        alice.send(post, b"x")
+    alice.line.end()
+    for post in posts:
+        alice.answer(post.id)
+    alice.line.expect_closed()
+    settle(bob)

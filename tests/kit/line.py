@@ -123,6 +123,10 @@ class Line:
         with contextlib.suppress(Silence):
             raise AssertionError(f"expected nothing, got {self.frame(for_s)}")
 
+    def end(self) -> None:
+        """Send no more, without TLS's goodbye; what the box sends can still be read."""
+        socket.socket.shutdown(self.socket, socket.SHUT_WR)
+
     def close(self) -> None:
         """Close without a word, as a client does that is switched off."""
         self.socket.close()
