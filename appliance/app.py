@@ -31,12 +31,10 @@ from appliance import log as logs
 from appliance import reset
 from appliance.config import Config
 from appliance.control import ControlError, control_path
-from appliance.control.edges import EdgeWords, Show
-from appliance.control.pairing import MINUTES
 from appliance.control.server import serve_control
 from appliance.control.words import Words
 from appliance.delivery import CourierSettings, Exchange
-from appliance.edges import has_panel, panel_settings
+from appliance.edges.start import start_edges
 from appliance.first import NotPrepared, prepare
 from appliance.health import Health
 from appliance.holding import only_one
@@ -120,8 +118,7 @@ async def _main(config: Config) -> Reason:
             owner_done = trio.Event()
             main.start_soon(_own, store, owner_done)
             await store.perform(find_owner)
-            show = await _start_panel(main, config, health, words, stop)
-            words.add(EdgeWords(health, show, stop.reset).handlers)
+            await start_edges(main, config, health, words, stop)
             await main.start(partial(serve_control, control_path(config.data), words.handlers))
             main.start_soon(words.sample)
             main.start_soon(listener.tick)
@@ -151,23 +148,6 @@ async def _main(config: Config) -> Reason:
             main.cancel_scope.cancel()
     log.info("stopped")
     return stop.reason
-
-
-async def _start_panel(main: trio.Nursery, config: Config, health: Health, words: Words, stop: Stop) -> Show:
-    """What shows one of the panel's signs."""
-    if not has_panel(config):
-        return _nothing_to_show_with
-    from appliance.panel import Actions, Panel, run_panel
-
-    actions = Actions(partial(words.say, "pair.open", minutes=MINUTES), stop.shutdown, stop.reset)
-    panel: Panel = await main.start(run_panel, panel_settings(config), health, actions)
-    return panel.show
-
-
-def _nothing_to_show_with(key: str, seconds: float) -> object:
-    raise ValueError(
-        "this box has no lights: see [[panel.led]] in the configuration file, or --panel terminal"
-    )
 
 
 async def _own(store: Store, done: trio.Event) -> None:

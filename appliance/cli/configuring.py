@@ -65,7 +65,7 @@ def config_check(file: Path | None, data: Path, as_json: bool) -> None:
       pocket config check /etc/pocket/pocket.toml
     """
     from appliance.config import ConfigError, load
-    from appliance.edges import objections
+    from appliance.edges.settings import objections
 
     file = find_config_file(file, data)
     problems: tuple[Any, ...] = ()

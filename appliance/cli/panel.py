@@ -98,7 +98,7 @@ def walk_without_box(config: Any, say: Any, each_s: float) -> str | None:
     """What is wrong with the lights; None if nothing is."""
     import trio
 
-    from appliance.edges import panel_settings
+    from appliance.edges.settings import panel_settings
     from appliance.panel import panel_test as walk
 
     return trio.run(walk, panel_settings(config), say, each_s)
@@ -117,7 +117,7 @@ def panel_ended(as_json: bool, **options: Any) -> None:
     Example:
       pocket panel ended --config /etc/pocket/pocket.toml
     """
-    from appliance.edges import panel_settings
+    from appliance.edges.settings import panel_settings
     from appliance.panel import mark_end
 
     clean = os.environ.get("SERVICE_RESULT", "success") == "success"

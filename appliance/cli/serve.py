@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,7 +96,7 @@ def load_config(
 ) -> Config:
     """The configuration in force. Raises ConfigError."""
     from appliance.config import load
-    from appliance.edges import objections
+    from appliance.edges.settings import objections
 
     given = {"data": data, "listen": listen, "name": name, "registration": registration, "panel.show": panel}
     overrides = dict(assignments) | {key: value for key, value in given.items() if value is not None}
@@ -129,6 +130,9 @@ def serve(**options: Any) -> None:
       pocket serve --config /etc/pocket/pocket.toml
     """
     config = need_config(**options)
+    if options["config_file"] is not None:
+        # For the words that are typed on a serial console: they are processes of the box.
+        os.environ["POCKET_CONFIG"] = str(options["config_file"].absolute())
     from appliance.app import run
 
     reasons: list[str] = []

@@ -201,6 +201,28 @@ class Text(Kind):
         return raw
 
 
+@dataclass(frozen=True)
+class Texts(Kind):
+    """A list of at most `most` texts of `high` octets each."""
+
+    most: int
+    high: int
+
+    @property
+    def span(self) -> str:
+        return f"at most {self.most}"
+
+    def read(self, raw: object, base: Path) -> tuple[str, ...]:
+        if not isinstance(raw, list | tuple) or not all(isinstance(text, str) for text in raw):
+            raise ValueError('must be a list of texts: ["one", "two"]')
+        if len(raw) > self.most:
+            raise ValueError(f"has {len(raw)} entries: take {self.span}")
+        return tuple(Text(1, self.high).read(text, base) for text in raw)
+
+    def write(self, value: Any) -> str:
+        return "[" + ", ".join(map(quoted, value)) + "]"
+
+
 class Clock(Kind):
     """A time of day; "" (None): none."""
 

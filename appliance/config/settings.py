@@ -23,6 +23,7 @@ from appliance.config.kinds import (
     Params,
     Size,
     Text,
+    Texts,
     Url,
 )
 
@@ -237,6 +238,16 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Console:
+    """The command line on serial ports."""
+
+    ports: tuple[str, ...] = setting(Texts(8, 255), ())
+    baud: int = setting(Count(300, 4_000_000), 115200)
+    wifi: Literal["auto", "off"] = setting(Choice(("auto", "off")), "auto")
+    wifi_connect_s: float = setting(Number(5, 120, "s"), 25)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """All settings of one box."""
 
@@ -255,4 +266,5 @@ class Config:
     log: Log = section(Log)
     metrics: Metrics = section(Metrics)
     panel: Panel = section(Panel)
+    console: Console = section(Console)
     auth: Auth = section(Auth)

@@ -127,7 +127,7 @@ async def ask(
 
 def environment(**more: str) -> dict[str, str]:
     """The little that programs get of ours, and `more`."""
-    kept = ("PATH", "HOME", "TZ", "PYTHONPATH", "DBUS_SYSTEM_BUS_ADDRESS")
+    kept = ("PATH", "HOME", "TZ", "PYTHONPATH", "POCKET_CONFIG", "DBUS_SYSTEM_BUS_ADDRESS")
     ours = {name: os.environ[name] for name in kept if name in os.environ}
     return {"PATH": os.defpath, **ours, "LC_ALL": "C.UTF-8", **more}
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import trio
+
 from appliance.config import Config
+from appliance.console import check_console
 from appliance.control import ControlError, NoBox, call
 from appliance.doctor.clock import check_clock
 from appliance.doctor.data import check_folder, check_room, check_versions
 from appliance.doctor.finding import Finding, well, wrong
 from appliance.doctor.reach import check_certificate, check_network, check_port
-from appliance.edges import panel_settings
+from appliance.edges.settings import console_settings, panel_settings
 from appliance.panel import check_panel
 
 
@@ -35,6 +38,7 @@ def examine(config: Config) -> Iterator[Finding]:
         ("network", lambda: check_network(config)),
         ("clock", check_clock),
         ("panel", lambda: _panel(config)),
+        ("console", lambda: _console(config)),
     ]
     for topic, check in checks:
         try:
@@ -53,4 +57,9 @@ def _box(status: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _panel(config: Config) -> Iterator[Finding]:
     for found in check_panel(panel_settings(config)):
-        yield Finding("panel", found.ok, found.what, found.do)
+        yield Finding("panel", found.ok, found.what, found.do or ("" if found.ok else "see [panel]"))
+
+
+def _console(config: Config) -> Iterator[Finding]:
+    for found in trio.run(check_console, console_settings(config)):
+        yield Finding("console", found.ok, found.what, found.do or ("" if found.ok else "see [console]"))

@@ -89,7 +89,7 @@ def test_a_disk_on_which_nothing_can_be_written(folder, monkeypatch):
     def full(fd):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(data.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     (problem,) = told(data.check_folder(of(folder)))
     assert f"nothing can be written to {folder}: No space left on device" in problem
     assert not (folder / data.TRIAL).exists()
@@ -122,7 +122,7 @@ def test_a_disk_below_the_reserve(folder, monkeypatch):
     class Full:
         f_bavail, f_blocks, f_frsize, f_files, f_favail = 10, real.f_blocks, real.f_frsize, 100_000, 50_000
 
-    monkeypatch.setattr(data.os, "statvfs", lambda path: Full)
+    monkeypatch.setattr(os, "statvfs", lambda path: Full)
     assert "new messages are refused -> make room" in told(data.check_room(of(folder)))[0]
     Full.f_bavail, Full.f_favail = real.f_blocks, 3
     assert "only 3 more files can be made" in told(data.check_room(of(folder)))[0]

@@ -1,6 +1,7 @@
 """Back to factory state: all goes but the configuration, whatever happens meanwhile."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -63,7 +64,7 @@ def test_the_mark_is_there_until_everything_else_has_gone(folder, monkeypatch):
         raise PermissionError(path)
 
     reset.mark(folder)
-    monkeypatch.setattr(reset.shutil, "rmtree", refuse)
+    monkeypatch.setattr(shutil, "rmtree", refuse)
     with pytest.raises(PermissionError):
         reset.finish(folder)
     assert reset.is_marked(folder)

@@ -12,6 +12,7 @@ from appliance.config import Config, Panel
 from appliance.config import Led as LedConfig
 
 if TYPE_CHECKING:
+    from appliance.console import ConsoleSettings
     from appliance.panel import Button, Led, Night, PanelSettings
 
 Place = tuple[str | int, ...]
@@ -41,6 +42,19 @@ def panel_settings(config: Config) -> PanelSettings:
         leds=tuple(map(_led, panel.led)),
         button=_button(config),
         night=_night(config),
+    )
+
+
+def console_settings(config: Config) -> ConsoleSettings:
+    from appliance.console import ConsoleSettings
+
+    console = config.console
+    return ConsoleSettings(
+        data=config.data,
+        ports=console.ports,
+        baud=console.baud,
+        wifi=console.wifi,
+        wifi_connect_s=console.wifi_connect_s,
     )
 
 
