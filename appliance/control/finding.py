@@ -15,6 +15,10 @@ def text_of(args: Args, key: str) -> str:
     value = args.get(key)
     if not isinstance(value, str) or not value:
         raise ControlError(f"{key} is missing: it is a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # octets of the command line that are no UTF-8 come as lone surrogates
+        raise ControlError(f"{key} has octets that are not UTF-8: write it in UTF-8") from None
     return value
 
 

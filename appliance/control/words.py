@@ -11,6 +11,7 @@ from typing import Any
 import trio
 
 from appliance import log as logs
+from appliance.control.errors import ControlError
 from appliance.control.pairing import PairingWords
 from appliance.control.people import PeopleWords, age_s
 from appliance.health import Health
@@ -114,9 +115,10 @@ class Words:
         }
 
     async def log(self, args: Args) -> Any:
-        return logs.recent(
-            int(args.get("lines", 100)), str(args.get("level", "debug")), int(args.get("after", 0))
-        )
+        lines, after = args.get("lines", 100), args.get("after", 0)
+        if type(lines) is not int or type(after) is not int:
+            raise ControlError("lines and after must be whole numbers")
+        return logs.recent(lines, str(args.get("level", "debug")), after)
 
     async def journal_verify(self, args: Args) -> Any:
         return await trio.to_thread.run_sync(verify, self._folder, abandon_on_cancel=True)
