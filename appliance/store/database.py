@@ -131,7 +131,7 @@ class Database:
         try:
             execute("BEGIN IMMEDIATE")
             for fact in write.lasting:
-                self._apply(fact, written)
+                self._apply(fact)
             self.connection.executemany(
                 "INSERT INTO fresh VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(m.msgid, m.rank, m.sender, m.size, m.blob, m.head, m.data) for m in write.messages],
@@ -238,7 +238,7 @@ class Database:
 
     # inside a transaction
 
-    def _apply(self, fact: LastingFact, written: Written) -> None:
+    def _apply(self, fact: LastingFact) -> None:
         execute = self.connection.execute
         match fact:
             case facts.MemberAdded():
