@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -123,6 +124,7 @@ COLUMNS = [
     *(f"message.{column}" for column in ("msgid", "rank", "sender", "size", "blob", "head", "data")),
     *(f"fresh.{column}" for column in ("msgid", "rank", "sender", "size", "head", "data")),
     *(f"box.{column}" for column in ("id", "public_key")),
+    "load.octets",
 ]
 
 
@@ -244,6 +246,36 @@ def test_a_key_file_is_private_and_the_same_at_the_next_start(tmp_path: Path) ->
     assert BoxKey.load_or_create(path).public == BoxKey.load(path).public == key.public
     with pytest.raises(ValueError, match="missing"):
         BoxKey.load(tmp_path / "none")
+
+
+def test_entries_that_are_missing_at_the_end_are_found_if_the_tables_went_further(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with kit.running(tmp_path) as store:
+            ann = await kit.member(store)
+            msgid = (await ann.post([ann.uid])).msgid
+            await ann.acks(msgid)
+
+    kit.run(main)
+    kit.change(tmp_path, "DELETE FROM entry WHERE place = (SELECT max(place) FROM entry)")
+    assert "the newest entries are missing" in problems(tmp_path)
+
+
+def test_a_store_of_another_box_is_found(tmp_path: Path) -> None:
+    """Nothing has happened on it yet, so no signature tells."""
+
+    async def main() -> None:
+        async with kit.running(tmp_path / "data"):
+            pass
+
+    kit.run(main)
+    for tamper in (
+        lambda folder: (folder / "box.key").write_bytes(bytes(32)),
+        lambda folder: kit.change(folder, "UPDATE box SET id = 'ABCDEFGH'"),
+    ):
+        folder = kit.power_cut(tmp_path / "data", tmp_path / "copy")
+        tamper(folder)
+        assert problems(folder)
+        shutil.rmtree(folder)
 
 
 def test_a_box_that_is_not_known_is_found(folder: Path) -> None:
