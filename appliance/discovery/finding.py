@@ -17,6 +17,10 @@ from appliance.discovery.netlink import read_network
 from appliance.discovery.plan import plan
 from appliance.discovery.responder import NoMulticast, open_zeroconf
 
+FIND_S = 3.0
+"""The first question is answered at once, but on the box itself, where the box gets half of these answers;
+the second goes out after a second and is answered to everybody within 0.7 s."""
+
 FOUND_MAX = 64
 """More boxes than any home has; who announces more, fills no list."""
 
@@ -46,7 +50,7 @@ class Found:
     """It lets new members in right now."""
 
 
-async def find(timeout_s: float = 2.0) -> list[Found]:
+async def find(timeout_s: float = FIND_S) -> list[Found]:
     """All boxes that answer in this time, by name. Cancelled at once. Raises ``DiscoveryError``."""
     stop = threading.Event()
     try:
@@ -55,7 +59,7 @@ async def find(timeout_s: float = 2.0) -> list[Found]:
         stop.set()
 
 
-def find_now(timeout_s: float = 2.0, stop: threading.Event | None = None) -> list[Found]:
+def find_now(timeout_s: float = FIND_S, stop: threading.Event | None = None) -> list[Found]:
     """``find`` for code without a loop; ends early when ``stop`` is set."""
     with _zeroconf() as zeroconf:
         heard = _Heard()

@@ -1,5 +1,6 @@
 """Machines in a network: namespaces, each with an eth0 on a common bridge, made and removed by the test."""
 
+import contextlib
 import json
 import os
 import queue
@@ -92,6 +93,14 @@ class Process:
             self.facts.append(fact)
             if wanted in fact:
                 return fact
+
+    def listen(self, seconds):
+        """Everything that it says in this time."""
+        end, seen = time.monotonic() + seconds, len(self.facts)
+        with contextlib.suppress(queue.Empty):
+            while (left := end - time.monotonic()) > 0 and (fact := self._new.get(timeout=left)) is not None:
+                self.facts.append(fact)
+        return self.facts[seen:]
 
     def reasons(self, text, timeout_s=WAIT_S):
         """Wait until health's reasons have the text; without one, until there are none."""

@@ -88,26 +88,27 @@ def rss():
 
 
 def flood(seconds, octets, interface):
-    """Responses with as many records as fit, each with another name; then garbage; as fast as it goes."""
+    """Responses with as many records as fit, each with another name, whole and cut, as fast as it goes."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(interface))
-    count, end = 0, time.monotonic() + seconds
-    while time.monotonic() < end:
-        count += 1
-        records = b""
-        answers = 0
+    packets = []
+    for number in range(100):
+        records, answers = b"", 0
         while len(records) < octets:
-            name = f"{count:x}-{answers:x}".encode()
-            records += bytes([len(name)]) + name + b"\x05local\0" + struct.pack(">HHIH", 1, 0x8001, 4500, 4)
-            records += struct.pack(">I", count)
+            name = labels(f"{number:x}-{octets:x}-{answers:x}", "local")
+            records += name + struct.pack(">HHIHI", 1, 0x8001, 4500, 4, answers)
             answers += 1
         packet = struct.pack(">HHHHHH", 0, 0x8400, 0, answers, 0, 0) + records
-        for each in (packet, packet[: len(packet) // 2], count.to_bytes(8, "big") * 20):
+        packets += [packet, packet[: len(packet) // 2], number.to_bytes(8, "big") * 20]
+    count, end = 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        for packet in packets:
             try:
-                sock.sendto(each, ("224.0.0.251", 5353))
+                sock.sendto(packet, ("224.0.0.251", 5353))
+                count += 1
             except OSError:
                 time.sleep(0.001)
-    say(packets=3 * count)
+    say(packets=count)
 
 
 def member():

@@ -26,11 +26,13 @@ class Library:
 
     failing: dict[str, object]
     calls: list[str]
+    latest: "Library"
     echo_heard: bool
 
     def __init__(self, sockets, wake):
         self.ear = self
         self.echo = self.alarm = False
+        type(self).latest = self
         self._do("open")
 
     def __getattr__(self, word):
@@ -57,18 +59,37 @@ class Library:
 @pytest.fixture
 def library(monkeypatch):
     """What the library does, and what was asked of it."""
-    monkeypatch.setattr(Library, "failing", {}, raising=False)
-    monkeypatch.setattr(Library, "calls", [], raising=False)
-    monkeypatch.setattr(Library, "echo_heard", False, raising=False)
-    monkeypatch.setattr(service, "Responder", Library)
+
+    class Fresh(Library):
+        """Its own, since a thread of the test before may still be about."""
+
+        failing, calls, echo_heard = {}, [], False
+
+    monkeypatch.setattr(service, "Responder", Fresh)
     monkeypatch.setattr(service, "read_network", lambda: ETH0)
+    monkeypatch.setattr(service, "ASK_GAP_S", 0.02)
+    monkeypatch.setattr(service, "DISPUTE_S", 0.2)
     monkeypatch.setattr(service, "RETRY_S", 0.1)
+    monkeypatch.setattr(service, "RETRY_MAX_S", 0.2)
     monkeypatch.setattr(service, "OPEN_S", 0.3)
     monkeypatch.setattr(service, "ECHO_S", 0.1)
-    yield Library
-    for failing in Library.failing.values():
+    yield Fresh
+    for failing in Fresh.failing.values():
         if isinstance(failing, threading.Event):
             failing.set()
+
+
+class Told(Health):
+    """Health that remembers."""
+
+    def __init__(self):
+        super().__init__()
+        self.told: list[str] = []
+
+    def warn(self, topic, reason):
+        super().warn(topic, reason)
+        if reason:
+            self.told.append(reason)
 
 
 def run(story, **settings):
@@ -80,7 +101,7 @@ def run(story, **settings):
         "port": 1,
         "warn_after_s": 0.0,
     } | settings
-    health = Health()
+    health = Told()
     health.serving()
 
     async def main():
@@ -140,8 +161,9 @@ def test_a_library_that_hangs_when_it_starts_takes_no_more_than_our_threads(libr
     async def story(health):
         await until(lambda: health.state == "warning")
         await until(lambda: len(library.calls) == service.THREADS)
-        await trio.sleep(0.5)
+        await trio.sleep(1)
         assert library.calls == ["open"] * service.THREADS
+        assert len(health.told) == 1
 
     assert run(story) < STOP_S
 
@@ -172,16 +194,28 @@ def test_a_kernel_that_does_not_answer_is_a_warning(library, monkeypatch):
     run(story)
 
 
-def test_a_network_that_comes_late_is_no_warning(library, monkeypatch):
-    monkeypatch.setattr(Library, "failing", {"open": NoMulticast("none")})
+def test_a_network_that_comes_late_is_no_warning(library):
+    library.failing["open"] = NoMulticast("none")
 
     async def story(health):
         await until(lambda: library.calls.count("open") == 3)
         library.failing.clear()
         await until(lambda: library.echo_heard)
-        assert health.reasons == []
+        assert health.told == []
 
     run(story, warn_after_s=60)
+
+
+def test_names_that_are_ours_are_announced_again_and_not_more_often_than_it_takes(library):
+    async def story(health):
+        await until(lambda: library.echo_heard)
+        began = time.monotonic()
+        for count in (1, 2, 3):
+            library.latest.alarm = True
+            await until(lambda count=count: library.calls.count("announce") == count)
+            assert time.monotonic() - began > service.DISPUTE_S * (2 ** (count - 1) - 1)
+
+    run(story)
 
 
 @pytest.mark.parametrize("settings", [{"enabled": False}, {"listen": ("127.0.0.1", "::1")}])
