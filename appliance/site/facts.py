@@ -3,8 +3,8 @@
 Two kinds of entries, so that the journal can be cut:
 
 - *lasting* facts make the accounts and groups; they are kept for as long as the site lives;
-- *traffic* facts are messages, acknowledgements and the keys of requests; they go once every node
-  has the message and a day has passed.
+- *traffic* facts are messages, acknowledgements and the keys of requests; they go once a day
+  has passed and every node has the message, or an entry was made that says again what is pending.
 
 In a commit the lasting facts come first. No fact of one kind depends on a later one of the other: a
 message names the nodes it goes to, so that it means the same whatever the accounts look like when it

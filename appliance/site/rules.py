@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from appliance import wire
 from appliance.site import facts
 from appliance.site.groups import decide_edit, decide_invite
-from appliance.site.message import RANK_NORMAL, RANK_USER, Decision, Payload
+from appliance.site.message import RANK_USER, Decision, Payload
 from appliance.site.names import length_problem, name_problem
 from appliance.site.people import member_problem, owner_facts
 from appliance.site.scene import Refusal, Scene
@@ -244,4 +244,4 @@ _RULES: dict[type, Callable[..., None]] = {
     wire.Ping: _ping,
 }
 
-__all__ = ["RANK_NORMAL", "Credentials", "decide", "login", "register"]
+__all__ = ["Credentials", "decide", "login", "register"]

@@ -20,8 +20,8 @@ CREATE TABLE box (
 ) STRICT;
 
 -- Small facts about the tables: 'spilled' is the seq up to which traffic entries are in queue and request,
--- 'floor' an id that was never exceeded when entries were cut, 'probe' what the watchdog wrote last, 'owner'
--- the number of the member whose box it is.
+-- 'last_number' the highest number that a member or node was given, 'probe' what the watchdog wrote last,
+-- 'owner' the number of the member whose box it is.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 
 -- The journal. place = seq * 16 + box number.
