@@ -22,7 +22,7 @@ from appliance.session.certificate import server_context
 SOON = timedelta(days=30)
 ANSWER_S = 5.0
 ANY = ("", "0.0.0.0", "::")
-ROUTES = Path("/proc/net")
+ROUTES = Path("/proc/self/net")
 GATEWAY = 0x2
 """The kernel's flag of a route that leads to another router, RTF_GATEWAY."""
 

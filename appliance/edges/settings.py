@@ -53,6 +53,8 @@ def console_settings(config: Config) -> ConsoleSettings:
         data=config.data,
         ports=console.ports,
         baud=console.baud,
+        confirm=console.confirm,
+        word_limit_s=console.word_limit_s,
         wifi=console.wifi,
         wifi_connect_s=console.wifi_connect_s,
     )
