@@ -109,11 +109,11 @@ def test_a_request_that_cannot_be_written_fails_alone(tmp_path: Path, bad: Any) 
             store.ack(ann.node, first)
             store.ack(ann.node, second)
             answers: list[Decision] = []
-            await store.submit(ann.post_job([bob.uid], done=answers.append))
-            await store.submit(Job(bad, answers.append))
             await store.submit(
                 ann.job(wire.UserEdit(id="a", newalias="taken-once-only"), done=answers.append)
             )
+            await store.submit(Job(bad, answers.append))
+            await store.submit(ann.post_job([bob.uid], done=answers.append))
             await kit.flush(store)
             assert [bool(answer.error) for answer in answers] == [False, True, False]
             assert len(store.site.members) == 2
@@ -121,8 +121,10 @@ def test_a_request_that_cannot_be_written_fails_alone(tmp_path: Path, bad: Any) 
             await ann.acks(told)
             assert await kit.pending_ids(store, ann.node) == []
             assert store.queues.nodes[ann.node].count == 0
-            assert await kit.pending_ids(store, bob.node) == [answers[0].msgid]
+            assert await kit.pending_ids(store, bob.node) == [answers[2].msgid]
         assert verify(tmp_path)["ok"]
+        async with kit.running(tmp_path) as store:
+            assert list(store.site.aliases) == ["taken-once-only"]
 
     kit.run(main)
 
@@ -157,7 +159,7 @@ def test_acks_wait_for_company_but_not_longer_than_set(tmp_path: Path) -> None:
                 await trio.sleep(0.02)
             assert store.counts.commits == commits
             await kit.until(lambda: store.counts.commits > commits)
-            assert 0.25 < time.monotonic() - started < 0.6
+            assert 0.25 < time.monotonic() - started < 3
             assert store.counts.commits == commits + 1
             assert store.queues.nodes[bob.node].count == 0
 

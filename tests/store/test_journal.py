@@ -334,6 +334,14 @@ def test_a_flipped_octet_anywhere_in_a_used_page_is_found_or_harmless(made: Path
     assert found
 
 
+def test_pages_that_do_not_add_up_are_found(folder: Path) -> None:
+    octets = bytearray((folder / "pocket.db").read_bytes())
+    octets[39] ^= 1  # how many pages are free
+    (folder / "pocket.db").write_bytes(octets)
+    (folder / "pocket.db-wal").unlink(missing_ok=True)
+    assert [problem for problem in problems(folder) if problem.startswith("database: ")]
+
+
 def test_verify_runs_beside_a_store_at_work(tmp_path: Path) -> None:
     """Messages and their files come and go while it looks."""
 
