@@ -173,7 +173,7 @@ class Machine:
 
     def box(self, site="Home", box_id=None, **settings):
         given = {"site": site, "box_id": box_id or f"box0000{self.number}", "version": "1.2.3", "port": 4433}
-        return self.side("box", given | {"warn_after_s": 1.0} | settings)
+        return self.side("box", given | {"warn_after_s": 0.3} | settings)
 
     def side(self, word, given=None):
         """See side.py."""

@@ -11,12 +11,13 @@ def test_avahi_finds_the_box_and_its_addresses_and_forgets_it_at_its_goodbye(lab
     a, b = lab.machine("a"), lab.machine("b")
     box = a.box(site="Müller", box_id="k7d2m9qa", port=4711)
     box.tell("pair 30")
-    box.event("announced")
     avahi = b.avahi(
-        f"{BROWSE} _tmtp._tcp & P=$!; {BROWSE} _tmtp-pair._tcp; wait $P;"
+        f"read; {BROWSE} _tmtp._tcp > /run/all & {BROWSE} _tmtp-pair._tcp; wait $!; cat /run/all;"
         "avahi-resolve-host-name -4 muller.local; avahi-resolve-host-name -6 muller.local;"
         "echo resolved; avahi-browse --parsable --no-db-lookup _tmtp._tcp"
     )
+    box.event("announced")
+    avahi.tell("go")
     avahi.line("resolved")
     lines = [fact.get("text", "") for fact in avahi.facts]
     for kind in ("_tmtp._tcp", "_tmtp-pair._tcp"):
@@ -45,6 +46,8 @@ def test_a_name_that_avahi_publishes_is_not_taken_from_it(lab):
 def test_avahi_does_not_take_the_boxs_name(lab):
     a, b = lab.machine("a"), lab.machine("b")
     box = a.box()
+    avahi = b.avahi("read; avahi-publish -s Home _tmtp._tcp 99")
     box.event("announced")
-    b.avahi("timeout 5 avahi-publish -s Home _tmtp._tcp 99").line("Established under name 'Home #2'")
+    avahi.tell("go")
+    avahi.line("Established under name 'Home #2'")
     assert not [fact for fact in box.facts if "taken" in fact.get("event", "")]

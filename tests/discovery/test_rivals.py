@@ -18,11 +18,13 @@ def eventually(look, wanted, timeout_s=8.0):
         assert time.monotonic() < deadline, f"{seen}, not {wanted}"
 
 
-def test_who_comes_second_takes_the_next_name_whatever_its_id(lab):
-    a, b = lab.machine("a"), lab.machine("b")
+def test_who_comes_later_takes_the_next_name_whatever_its_id_and_of_the_host_alone_if_the_site_differs(lab):
+    a, b, c = lab.machine("a"), lab.machine("b"), lab.machine("c")
     a.box(box_id="zzzzzzzz").event("announced")
     second = b.box(box_id="00000000").event("announced")
     assert (second["name"], second["host"]) == ("Home (2)", "home-2.local")
+    third = c.box(site="Office", host="home").event("announced")
+    assert (third["name"], third["host"]) == ("Office", "home-3.local")
 
 
 def test_three_that_start_at_once_agree(lab):
@@ -44,19 +46,12 @@ def test_when_two_networks_are_joined_the_lower_id_keeps_the_name(lab):
     lab.cable(b, "nomaster")
     boxes = [a.box(box_id="99999999"), b.box(box_id="11111111")]
     assert [box.event("announced")["name"] for box in boxes] == ["Home", "Home"]
-    time.sleep(1)
+    time.sleep(0.5)
     lab.cable(b, "master", "br0")
     boxes[1].tell("pair 30")
     assert boxes[0].event("announced")["name"] == "Home (2)"
     assert names(c) == {"99999999": ("Home (2)", "home-2.local"), "11111111": ("Home", "home.local")}
     assert not [fact for fact in boxes[1].facts if "taken" in fact.get("event", "")]
-
-
-def test_boxes_of_two_sites_with_one_host_name_share_only_the_site_part(lab):
-    a, b = lab.machine("a"), lab.machine("b")
-    a.box(site="Home", host="pocket").event("announced")
-    other = b.box(site="Office", host="pocket").event("announced")
-    assert (other["name"], other["host"]) == ("Office", "pocket-2.local")
 
 
 def test_what_is_taken_back_in_our_name_is_announced_again(lab):
