@@ -46,6 +46,10 @@ RECEIVE_OCTETS = 64 << 10
 FRAMES_A_TURN = 32
 """Then it is the other links' turn: thousands of small frames fit into one receive."""
 
+LONG_HEAD_OCTETS = 4096
+LONG_HEADS_OCTETS_PER_S = 1_000_000
+"""Reading a header of 64 KiB can take milliseconds: links that send such ones get no more of our time."""
+
 DEADLINE_STEP_S = 1.0
 DEADLINE_STEPS = 20
 """Setting a deadline costs as much as a small message: only when it moves by as much."""
@@ -219,6 +223,8 @@ class Link:
                 raise Refused(reasons.LOGOUT_OK)
             elif isinstance(event, Acked):
                 await self._requests.take(event)
+            if link.head_octets > LONG_HEAD_OCTETS:
+                await trio.sleep(link.head_octets / LONG_HEADS_OCTETS_PER_S)
 
     async def next_data(self) -> wire.Data:
         """The next piece of a large request's data. Raises ``LinkLost`` if the client leaves meanwhile."""

@@ -54,6 +54,8 @@ class Link(ABC):
     def __init__(self, inline_max: int = INLINE_MAX) -> None:
         self._state = State.START
         self._inline_max = inline_max
+        self.head_octets = 0
+        """Octets of the newest frame head, which are a measure of what it cost to read it."""
         self._failure: str | None = None
         self._deaf = False
         self._octets = b""
@@ -103,6 +105,7 @@ class Link(ABC):
         if size < HEADER_MIN:
             self._fail(reasons.INVALID_HEADER_LENGTH)
         end = start + size
+        self.head_octets = 4 + size
         if len(octets) < end:
             return self._pause(4 + size)
         self._position = end
