@@ -148,7 +148,7 @@ def crowd(target: Target) -> dict[str, Any]:
         refused += len(gone)
         close_all(gone)
         held = [sock for sock in held if sock not in gone]
-        time.sleep(0.005)
+        time.sleep(0.05)
     result = {"opened": opened, "refused": refused, "held": len(held)}
     close_all(held)
     for hand in names:
