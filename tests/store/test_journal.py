@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import shutil
 import sqlite3
@@ -20,7 +21,7 @@ import trio
 from appliance import wire
 from appliance.site import Payload, decode_facts
 from appliance.store import SchemaError, StoreBroken, verify
-from appliance.store.journal import GENESIS, BoxKey, Checker
+from appliance.store.journal import GENESIS, BoxKey, Checker, write_synced
 from appliance.store.reading import PLACES, boxes, read_entries
 from tests.store import kit
 
@@ -332,6 +333,28 @@ def test_a_flipped_octet_anywhere_in_a_used_page_is_found_or_harmless(made: Path
         if result["ok"]:
             assert result | {"problems": []} == clean
     assert found
+
+
+def test_a_small_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A nearly full disk takes the first half, and then no more."""
+    path, real, room = tmp_path / "file", os.write, 150
+    write_synced(path, b"old" * 50)
+
+    def write(fd: int, octets: Any) -> int:
+        nonlocal room
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        done = real(fd, octets[:room])
+        room -= done
+        return done
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(OSError, match="No space"):
+        write_synced(path, b"new" * 100)
+    assert path.read_bytes() == b"old" * 50
+    room = 300
+    write_synced(path, b"new" * 100)
+    assert path.read_bytes() == b"new" * 100
 
 
 def test_pages_that_do_not_add_up_are_found(folder: Path) -> None:
