@@ -15,6 +15,7 @@ import gc
 import os
 import resource
 import shlex
+import shutil
 import signal
 import socket
 import ssl
@@ -54,7 +55,7 @@ from appliance.session import (
 from appliance.session.certificate import ensure_certificate, fingerprint, server_context
 from appliance.site import Limits, find_owner
 from appliance.stop import OFF_STATUS, Reason, Stop
-from appliance.store import SchemaError, Store, StoreBroken, StoreError, StoreSettings
+from appliance.store import DiskFull, SchemaError, Store, StoreBroken, StoreError, StoreSettings
 
 log = logs.get_logger(__name__)
 
@@ -237,9 +238,18 @@ async def _feed_watchdog(store: Store) -> None:
             sd_notify("WATCHDOG=1")
         except StoreBroken:
             raise
+        except DiskFull:
+            sd_notify("WATCHDOG=1")  # status says so; starting anew would make no room and cut everybody off
         except StoreError as error:
             log.warning("watchdog not fed", error=str(error))
         await trio.sleep(interval_s)
+
+
+def command() -> str:
+    """How this program can be called again from here: by its name, if the shell would find it so."""
+    called = Path(sys.argv[0])
+    found = shutil.which("pocket")
+    return "pocket" if called.name != "pocket" or (found and Path(found).samefile(called)) else str(called)
 
 
 def _announce(service: Service) -> None:
@@ -247,7 +257,7 @@ def _announce(service: Service) -> None:
     address, print_of_cert = service.place.addresses()[0], service.place.fingerprint
     hint = {
         "open": "anybody who reaches this address may register",
-        "pairing": "to let a new member register, run: pocket pair open",
+        "pairing": f"to let a new member register, run: {command()} pair open",
         "closed": "registration is closed by the configuration",
     }[service.pairing.mode]
     print(f"site {service.name}", f"address {address}", f"fingerprint {print_of_cert}", sep="\n")

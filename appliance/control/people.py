@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from appliance.control.errors import ControlError
@@ -52,7 +52,7 @@ class PeopleWords:
                 for g in member.groups
                 if self._store.site.groups[g].standing[member.number].role == "joined"
             ),
-            "device_list": [await self._device(self._store.site.nodes[n]) for n in list(member.nodes)],
+            "device_list": await self._devices([member]),
             "stored_octets": self._store.queues.stored_octets(member.number),
         }
 
@@ -79,7 +79,7 @@ class PeopleWords:
     async def device_list(self, args: Args) -> Any:
         site = self._store.site
         members = [find_member(site, args)] if args.get("member") else list(site.members.values())
-        return [await self._device(site.nodes[n]) for member in members for n in list(member.nodes)]
+        return await self._devices(members)
 
     async def device_show(self, args: Args) -> Any:
         node = find_device(self._store.site, args)
@@ -127,6 +127,12 @@ class PeopleWords:
             "online": sum(n in self._service.exchange.online for n in member.nodes),
             "queued": sum(nodes[n].count for n in member.nodes if n in nodes),
         }
+
+    async def _devices(self, members: Sequence[Member]) -> list[dict[str, Any]]:
+        """Those that are still there when it is their turn."""
+        numbers = [number for member in members for number in member.nodes]
+        nodes = self._store.site.nodes
+        return [await self._device(nodes[number]) for number in numbers if number in nodes]
 
     async def _device(self, node: Node) -> dict[str, Any]:
         member = self._store.site.members[node.member]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -105,3 +106,20 @@ class Intake:
                 part.abort()
         for digest in self._pinned:
             self._blobs.unpin(digest)
+
+
+async def digest_of(next_data: Callable[[], Awaitable[wire.Data]], sizes: list[int]) -> bytes:
+    """Take the data in, keep none of it, and return the SHA-256 of its parts, one after the other."""
+    hashes = [hashlib.sha256() for _ in sizes]
+    left = list(sizes)
+    at, last = 0, False
+    while not last:
+        data = await next_data()
+        octets, last = memoryview(data.octets), data.last
+        while octets:
+            if not left[at]:
+                at += 1
+            piece, octets = octets[: left[at]], octets[left[at] :]
+            hashes[at].update(piece)
+            left[at] -= len(piece)
+    return b"".join(part.digest() for part in hashes)

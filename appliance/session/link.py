@@ -14,6 +14,7 @@ reader stops when the client does not take its acks.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 
@@ -75,6 +76,7 @@ class Link:
         self._online = False
         self._ending = False
         self._said_quit = False
+        self._suspected = False
         self._requests: Requests
 
     # what others call
@@ -109,12 +111,15 @@ class Link:
         self._scope.deadline = trio.current_time() + seconds
 
     def suspect(self) -> None:
-        """Somebody says that this link is dead: have the system look at once."""
-        try:
-            self._stream.set_option(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
-            self._stream.set_option(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
-        except OSError:
-            pass
+        """Somebody says that this link is dead: have the system look at once, until octets come."""
+        if not self._suspected:
+            self._suspected = True
+            self._look_every(1, 1)
+
+    def _look_every(self, idle_s: int, interval_s: int) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.set_option(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle_s)
+            self._stream.set_option(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval_s)
 
     def close(self) -> None:
         """Close a link that never ran."""
@@ -262,6 +267,11 @@ class Link:
         self._drained = trio.Event()
 
     def _extend(self) -> None:
+        """Octets came: the client is there."""
+        if self._suspected:
+            self._suspected = False
+            settings = self.service.settings
+            self._look_every(settings.keepalive_idle_s, settings.keepalive_interval_s)
         if self._online:
             idle_s = self.service.settings.idle_timeout_s
             deadline = trio.current_time() + idle_s
@@ -332,24 +342,28 @@ class Link:
             frames = self._outbox
         if not frames and not messages:
             return False
-        count = len(frames)
         pieces = list(frames)
         for message in messages:
             if message.blob is None:
                 pieces += message.head, message.data or b""
             else:
                 await self._stream.send_all(b"".join(pieces))
-                pieces = []
+                self._taken(len(frames))
+                frames, pieces = [], []
                 async with self.service.store.blobs.download(message.blob, message.size) as file:
                     await self._stream.send_all(message.head)
                     while piece := await file.read():
                         await self._stream.send_all(piece)
         if pieces:
             await self._stream.send_all(b"".join(pieces))
+        self._taken(len(frames))
         if messages:
             self.courier.sent(messages)
+        return True
+
+    def _taken(self, count: int) -> None:
+        """So many frames of the outbox are on their way."""
         if count:
             del self._outbox[:count]
             self._notices = 0
             self._settle()
-        return True

@@ -11,7 +11,7 @@ from typing import Protocol
 import trio
 
 from appliance import wire
-from appliance.session.intake import Intake
+from appliance.session.intake import Intake, digest_of
 from appliance.session.service import Service
 from appliance.site import EMPTY, OFFLINE, ONLINE, Decision, Node, Payload, Scene, decide
 from appliance.store import DiskFull, Job, StoreBroken
@@ -113,17 +113,23 @@ class Requests:
     async def _take_large(self, request: Large) -> None:
         """Stream data to files. A refusal is told at once; the data is read all the same."""
         limit = self._link.service.settings.message_octets
-        problem = None
         if request.datalen > limit:
-            problem = f"limit reached: a message has at most {limit} octets, this has {request.datalen}"
-        problem = problem or self._store.disk.problem(request.datalen)
-        if problem is not None:
-            self._refuse(request, problem)
+            self._refuse(
+                request, f"limit reached: a message has at most {limit} octets, this has {request.datalen}"
+            )
             await self._skip()
             return
         sizes = [request.datalen]
         if type(request) is wire.PostNotify:
             sizes = [request.notelen, request.datalen - request.notelen]
+        problem = self._store.disk.problem(request.datalen)
+        if problem is not None and self._lookup:
+            await self._repeat(request, sizes, problem)
+            return
+        if problem is not None:
+            self._refuse(request, problem)
+            await self._skip()
+            return
         intake = Intake(self._store.blobs, sizes)
         try:
             await intake.fill(self._link.next_data)
@@ -137,6 +143,11 @@ class Requests:
         finally:
             intake.abort()
 
+    async def _repeat(self, request: Large, sizes: list[int], problem: str) -> None:
+        """There is no room for the data, but the request may have been carried out on an earlier link."""
+        digest = await digest_of(self._link.next_data, sizes)
+        await self._submit(request, (), digest, refusal=problem)
+
     async def _skip(self) -> None:
         while not (await self._link.next_data()).last:
             pass
@@ -145,11 +156,14 @@ class Requests:
         self._store.counts.refused += 1
         self._link.send(wire.encode_ack(request.id, error=problem))
 
-    async def _submit(self, request: Acked, payloads: tuple[Payload, ...], digest: bytes) -> None:
+    async def _submit(
+        self, request: Acked, payloads: tuple[Payload, ...], digest: bytes, refusal: str | None = None
+    ) -> None:
+        """``refusal``: what to answer unless the request was carried out before."""
         node = self._node
         fresh = Fresh.make() if type(request) is wire.UserEdit else None
         job = Job(
-            partial(self._decide, request, payloads, fresh),
+            partial(self._decide, request, payloads, fresh, refusal),
             partial(self._answer, request, payloads),
             node=node.number,
             link=self._link_id,
@@ -162,8 +176,15 @@ class Requests:
         await self._store.submit(job)
 
     def _decide(
-        self, request: Acked, payloads: tuple[Payload, ...], fresh: Fresh | None, scene: Scene
+        self,
+        request: Acked,
+        payloads: tuple[Payload, ...],
+        fresh: Fresh | None,
+        refusal: str | None,
+        scene: Scene,
     ) -> Decision:
+        if refusal is not None:
+            return Decision(error=refusal)
         if self._node.number not in self._store.site.nodes:
             return Decision(error="this device was dropped")
         return decide(scene, self._node, request, payloads, fresh)

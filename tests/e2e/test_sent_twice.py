@@ -237,3 +237,28 @@ def test_presence_may_be_announced_again(people: People) -> None:
     bob.expect("ohi", from_=alice, status=2)
     alice.login()
     assert alice.send_again(octets).header == ack.header
+
+
+def test_a_large_request_is_known_again_though_the_disk_is_low(new_box: Callable[..., Box]) -> None:
+    """Else its sender would send it anew when there is room, and it would exist twice."""
+    box = new_box(config="[disk]\nreserve_percent = 0\n")
+    alice, bob = Client.register(box, alias=fresh("alice")), Client.register(box, alias=fresh("bob"))
+    sent: list[tuple[Frame, bytes]] = []
+    for post in (
+        lambda: alice.post(LARGE, to=bob),
+        lambda: alice.post_notify(LARGE[:100_000], LARGE, to=bob),
+        lambda: alice.post_notify(b"note", LARGE, to=bob),
+    ):
+        sent.append((post(), alice.last_request))
+    alice.hang_up()
+    bob.close()
+    (box.folder / "config.toml").write_text('[disk]\nreserve_percent = 50\nreserve_octets = "1 TiB"\n')
+    box.restart()
+    disk = box.control("status")["disk"]
+    if disk["free"] >= disk["reserve"]:
+        pytest.skip("half of this disk is free")
+    alice.come_back()
+    for ack, octets in sent:
+        assert alice.send_again(octets).header == ack.header
+    alice.post(LARGE[1:], to=bob, error=mentions("disk full"))
+    alice.close()
