@@ -18,7 +18,7 @@ from tests.load import peak_mb, reset_peak, rss_mb
 CALM_S = 0.8
 """How long the honest household is watched before an attack."""
 
-LATENCY_FACTOR, LATENCY_FLOOR_MS = 10.0, 200.0
+LATENCY_FACTOR, LATENCY_FLOOR_MS = 10.0, 150.0
 """The median of the honest household's deliveries may become so many times what it was, or this if that is
 more. A delivery takes some five turns of the box's loop; in a turn each link may use a few milliseconds; and
 attackers, box and household share two cores here with whatever else runs. A box that lets one link go on as

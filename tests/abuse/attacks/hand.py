@@ -50,10 +50,6 @@ class Target:
             sock.close()
             raise
 
-    def hold(self, count: int, make: Callable[[], socket.socket]) -> list[socket.socket]:
-        """`count` connections."""
-        return [make() for _ in range(count)]
-
 
 class Hand:
     """A member, made for the attack, on a link of its own; blocking."""
@@ -66,7 +62,6 @@ class Hand:
         self.sock: ssl.SSLSocket
         self.link: wire.ClientLink
         self.answers: dict[str, wire.AckReply] = {}
-        self.messages: list[wire.Message] = []
         self.quit = ""
         self._ready = False
         self.enter()
@@ -102,8 +97,6 @@ class Hand:
                 self._ready = True
             elif isinstance(event, wire.AckReply):
                 self.answers[event.id] = event
-            elif isinstance(event, wire.Message):
-                self.messages.append(event)
             elif isinstance(event, wire.QuitReply):
                 self.quit = event.error
         return True
