@@ -29,6 +29,9 @@ CHECKPOINT_LOW_OCTETS = 1 << 20
 LOG_OCTETS = 64 << 20
 """What the log keeps of its room when it begins anew; it grows beyond while somebody reads for long."""
 
+CUT_ENTRIES = 20_000
+"""So that others do not wait for long: some 8 MiB of the log."""
+
 CACHE_KIB = 4096
 PAGE = 4096
 DATABASE_NAME = "pocket.db"
@@ -57,10 +60,13 @@ class Written:
 
 @dataclass(slots=True)
 class Spilled:
-    """Sender and size of the messages that are gone, and the blobs that no message names any more."""
+    """Sender and size of the messages that are gone, the blobs that no message names any more, and whether
+    there is more to cut.
+    """
 
     removed: list[tuple[int, int]] = field(default_factory=list)
     blobs: list[bytes] = field(default_factory=list)
+    uncut: bool = False
 
 
 def create(folder: Path) -> None:
@@ -195,7 +201,7 @@ class Database:
             self._note_loads(queues.added, spilled)
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('spilled', ?)", (seq,))
             if cut_clock is not None:
-                self._cut(seq, cut_clock)
+                spilled.uncut = self._cut(seq, cut_clock)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._rollback()
@@ -323,10 +329,16 @@ class Database:
             [(member, change) for member, change in changes.items() if change],
         )
 
-    def _cut(self, seq: int, clock: int) -> None:
+    def _cut(self, seq: int, clock: int) -> bool:
         """Remove this box's traffic entries below the oldest message that is pending, but never the newest
-        entry of all.
+        entry of all. About ``CUT_ENTRIES`` at a time: returns whether there are more.
         """
+        first = self.connection.execute(
+            "SELECT place FROM entry WHERE kind = ? AND place % ? = ? ORDER BY place LIMIT 1",
+            (TRAFFIC, PLACES, self.box),
+        ).fetchone()
+        if first is None:
+            return False
         pending = oldest(self.connection)
         limit = min(clock, pending) if pending else clock
         row = self.connection.execute(  # the clock rises with the place: no need to read the whole table
@@ -334,7 +346,10 @@ class Database:
             (limit, PLACES, self.box),
         ).fetchone()
         spilled = seq * PLACES + self.box
-        self._cut_entries(min(spilled, row[0] - 1) if row else spilled)
+        wanted = min(spilled, row[0] - 1) if row else spilled
+        place = min(wanted, first[0] + CUT_ENTRIES * PLACES)
+        self._cut_entries(place)
+        return bool(place < wanted)
 
     def _cut_entries(self, place: int) -> None:
         self.connection.execute(

@@ -425,7 +425,9 @@ class Store:
                 return
             for msgid, *_ in finished:
                 self.cache.drop(msgid)
-            if cut is not None:
+            if spilled.uncut:
+                self._last_cut = now - CUT_EVERY_S
+            elif cut is not None:
                 await self._carry(now)
         await self.blobs.remove(spilled.blobs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,30 @@ def test_the_newest_entry_stays(tmp_path: Path, clock: kit.Clock) -> None:
             await kit.member(store)
             assert store.entries == newest + 1
         assert verify(tmp_path)["problems"] == []
+
+    kit.run(main)
+
+
+def test_much_is_cut_a_bit_at_a_time(
+    tmp_path: Path, clock: kit.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("appliance.store.database.CUT_ENTRIES", 5)
+
+    async def main() -> None:
+        async with kit.running(tmp_path) as store:
+            ann, bob = await kit.members(store, 2)
+            for _ in range(10):
+                await bob.acks((await ann.post([bob.uid])).msgid)
+            old = store.entries
+            clock.advance(2 * DAY_S)
+            left = [len([seq for seq in seqs(tmp_path, TRAFFIC) if seq <= old])]
+            while left[-1]:
+                clock.advance(1)  # no need to wait until the next cut is due
+                await cut(store, ann)
+                left.append(len([seq for seq in seqs(tmp_path, TRAFFIC) if seq <= old]))
+                assert verify(tmp_path)["problems"] == []
+            assert all(0 < before - after <= 6 for before, after in pairwise(left))
+            assert len(left) > 3
 
     kit.run(main)
 
