@@ -163,6 +163,22 @@ def test_requests_that_a_broken_commit_kept_waiting_are_told(tmp_path: Path) -> 
     kit.run(main)
 
 
+def test_who_performs_within_a_broken_commit_is_thrown(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = kit.opened(tmp_path)
+        ended: list[Exception] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(own, store, ended)
+            await kit.member(store)
+            break_commits(store)
+            with trio.fail_after(5), pytest.raises(StoreBroken, match="gone"):
+                await store.perform(lambda scene: Decision(lasting=[facts.GroupAdded("a-group")]))
+        assert ended
+        store._database.connection.close()
+
+    kit.run(main)
+
+
 def fails_at_first(store: Store, times: int) -> None:
     """The next commits and probes find no space."""
     left = times

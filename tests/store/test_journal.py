@@ -271,7 +271,7 @@ def test_a_store_of_another_box_is_found(tmp_path: Path) -> None:
     kit.run(main)
     for tamper in (
         lambda folder: (folder / "box.key").write_bytes(bytes(32)),
-        lambda folder: kit.change(folder, "UPDATE box SET id = 'ABCDEFGH'"),
+        lambda folder: (folder / "box.key").unlink() or kit.change(folder, "UPDATE box SET id = 'ABCDEFGH'"),
     ):
         folder = kit.power_cut(tmp_path / "data", tmp_path / "copy")
         tamper(folder)
