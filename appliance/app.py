@@ -35,6 +35,7 @@ from appliance.control import ControlError, control_path
 from appliance.control.server import serve_control
 from appliance.control.words import Words
 from appliance.delivery import CourierSettings, Exchange
+from appliance.edges.settings import Announced
 from appliance.edges.start import start_edges
 from appliance.first import NotPrepared, prepare
 from appliance.health import Health
@@ -119,7 +120,7 @@ async def _main(config: Config) -> Reason:
             owner_done = trio.Event()
             main.start_soon(_own, store, owner_done)
             await store.perform(find_owner)
-            await start_edges(main, config, health, words, stop)
+            await start_edges(main, config, health, words, stop, _announced(store, sockets))
             await main.start(partial(serve_control, control_path(config.data), words.handlers))
             main.start_soon(words.sample)
             main.start_soon(listener.tick)
@@ -149,6 +150,11 @@ async def _main(config: Config) -> Reason:
             main.cancel_scope.cancel()
     log.info("stopped")
     return stop.reason
+
+
+def _announced(store: Store, sockets: list[socket.socket]) -> Announced:
+    names = [sock.getsockname() for sock in sockets]
+    return Announced(store.key.short, names[0][1], tuple(name[0] for name in names))
 
 
 async def _own(store: Store, done: trio.Event) -> None:

@@ -11,6 +11,7 @@ import click
 from appliance.cli.completing import completion
 from appliance.cli.configuring import config
 from appliance.cli.examining import doctor
+from appliance.cli.finding import find
 from appliance.cli.journal import journal
 from appliance.cli.logs import log
 from appliance.cli.pairing import pair
@@ -46,6 +47,7 @@ for word in (
     device,
     group,
     pair,
+    find,
     identify,
     panel,
     doctor,

@@ -250,6 +250,15 @@ class Console:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Discovery:
+    """How the box is found in the home network."""
+
+    enabled: bool = setting(Flag(), True)
+    host: str = setting(Text(0, 54), "")
+    interfaces: tuple[str, ...] = setting(Texts(8, 15), ())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """All settings of one box."""
 
@@ -269,4 +278,5 @@ class Config:
     metrics: Metrics = section(Metrics)
     panel: Panel = section(Panel)
     console: Console = section(Console)
+    discovery: Discovery = section(Discovery)
     auth: Auth = section(Auth)

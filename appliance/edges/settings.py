@@ -4,18 +4,37 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from appliance.config import Config, Panel
 from appliance.config import Led as LedConfig
+from appliance.version import __version__
 
 if TYPE_CHECKING:
     from appliance.console import ConsoleSettings
+    from appliance.discovery import DiscoverySettings
     from appliance.panel import Button, Led, Night, PanelSettings
 
 Place = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What the network is told: the box's id, the port, and the addresses that it listens on."""
+
+    box: str
+    port: int
+    listen: tuple[str, ...]
+
+    @property
+    def only_here(self) -> bool:
+        """Nobody else can connect, so nobody has to find it."""
+        return all(ip_address(address.partition("%")[0]).is_loopback for address in self.listen)
+
 
 KERNELS_LEDS = Path("/sys/class/leds")
 
@@ -42,6 +61,20 @@ def panel_settings(config: Config) -> PanelSettings:
         leds=tuple(map(_led, panel.led)),
         button=_button(config),
         night=_night(config),
+    )
+
+
+def discovery_settings(config: Config, announced: Announced) -> DiscoverySettings:
+    from appliance.discovery import DiscoverySettings
+
+    return DiscoverySettings(
+        site=config.name,
+        box_id=announced.box,
+        version=__version__,
+        port=announced.port,
+        host=config.discovery.host,
+        listen=announced.listen,
+        interfaces=config.discovery.interfaces,
     )
 
 

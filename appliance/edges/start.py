@@ -12,7 +12,13 @@ from appliance.config import Config
 from appliance.control.edges import EdgeWords, Show
 from appliance.control.pairing import MINUTES
 from appliance.control.words import Words
-from appliance.edges.settings import console_settings, has_panel, panel_settings
+from appliance.edges.settings import (
+    Announced,
+    console_settings,
+    discovery_settings,
+    has_panel,
+    panel_settings,
+)
 from appliance.health import Health
 from appliance.stop import Stop
 
@@ -24,9 +30,13 @@ BUSY_S = 0.5
 
 
 async def start_edges(
-    nursery: trio.Nursery, config: Config, health: Health, words: Words, stop: Stop
+    nursery: trio.Nursery, config: Config, health: Health, words: Words, stop: Stop, place: Announced
 ) -> None:
     """Start what the configuration asks for, and add the words about it."""
+    if config.discovery.enabled and not place.only_here:
+        from appliance.discovery import run_discovery
+
+        await nursery.start(run_discovery, discovery_settings(config, place), health)
     hand = Hand(words)
     panel: Panel | None = None
     show: Show = _nothing_to_show_with

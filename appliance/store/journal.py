@@ -50,6 +50,8 @@ class BoxKey:
         self._private = private
         self.public = private.public_key().public_bytes_raw()
         self.box = box_id(self.public)
+        self.short = hashlib.sha256(self.public).hexdigest()[:8]
+        """The box in names that only letters and digits may be in."""
 
     @classmethod
     def load(cls, path: Path) -> BoxKey:

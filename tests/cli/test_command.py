@@ -73,7 +73,7 @@ def test_the_list_of_words_tells_each_in_a_whole_sentence(path, command):
 @pytest.mark.parametrize(("path", "command"), EVERY_ACTION)
 def test_every_word_takes_the_data_folder_and_json(path, command):
     options = {option for parameter in command.params for option in parameter.opts}
-    if path[0] != "completion" and path != ("pair", "join"):
+    if path[0] not in ("completion", "find") and path != ("pair", "join"):
         assert "--data" in options
     if path[0] not in ("completion", "serve"):
         assert "--json" in options

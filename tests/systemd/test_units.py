@@ -133,7 +133,8 @@ def test_the_ports_of_the_settings_may_be_bound_and_no_others():
     configured = load(None, {"metrics.listen": metrics[1]}).metrics.listen
     assert configured is not None
     assert values("SocketBindDeny") == ["any"]
-    assert values("SocketBindAllow") == [f"tcp:{Config().listen.port}", f"tcp:{configured.port}"]
+    mdns = "udp:5353"
+    assert values("SocketBindAllow") == [f"tcp:{Config().listen.port}", f"tcp:{configured.port}", mdns]
 
 
 def test_the_box_may_use_pins_lights_and_serial_ports_and_no_other_device():
