@@ -143,8 +143,8 @@ class Link:
                 if self._said_quit:
                     with trio.move_on_after(LINGER_S):
                         await self._stream.linger()
-        except* LinkLost:
-            pass
+        except* LinkLost as group:
+            log.debug("link lost", address=self.address, reason=str(group.exceptions[0]))
         except* StoreError as group:
             log.error("link ended by the store", error=str(group.exceptions[0]))
         except* Exception:
