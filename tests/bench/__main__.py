@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     failed = False
     for sync_ms in _sync_times(args):
         share = QUICK_SHARE if args.quick else SLOW_SHARE if sync_ms else 1.0
-        setup = Setup(share, sync_ms, args.tmtpload, args.repeat)
+        setup = Setup(share, sync_ms, args.load_program, args.repeat)
         say(f"{table.title(sync_ms, args.repeat)}\n{table.heading()}")
         for name in names:
             try:
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-slow-sync", action="store_true", help="only with the disk as it is")
     parser.add_argument("--folder", type=Path, help="measure with the data in this folder")
     parser.add_argument(
-        "--tmtpload", type=Path, metavar="PATH", help="put the load on with this program instead"
+        "--load-program", type=Path, metavar="PATH", help="put the load on with this program instead"
     )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     return parser

@@ -33,7 +33,7 @@ class Setup:
 
     share: float = 1.0
     sync_ms: int = 0
-    tmtpload: Path | None = None
+    load_program: Path | None = None
     repeat: int = 1
 
 
@@ -51,8 +51,8 @@ def _measure(name: str, setup: Setup) -> Result:
     preset = scaled(PRESETS[name], setup.share)
     with _card(setup.sync_ms), Box(config=CONFIG) as box:
         address = f"{box.address[0]}:{box.address[1]}"
-        if setup.tmtpload is not None:
-            return _run_tmtpload(setup.tmtpload, name, preset, box, address)
+        if setup.load_program is not None:
+            return _run_program(setup.load_program, name, preset, box, address)
         command = [sys.executable, "-m", "tests.load", "--scenario", name, "--share", str(setup.share)]
         return _run([*command, "--address", address, "--pid", str(box.pid), "--data", str(box.data)], box)
 
@@ -66,7 +66,7 @@ def _card(sync_ms: int) -> Iterator[None]:
         yield
 
 
-def _run_tmtpload(program: Path, name: str, preset: Preset, box: Box, address: str) -> Result:
+def _run_program(program: Path, name: str, preset: Preset, box: Box, address: str) -> Result:
     """The other generator's figures; it knows nothing of syncs, so those of its registrations count, too."""
     command = [str(program), "-addr", address, "-pid", str(box.pid)]
     command += ["-scenario", "attach" if name == "attach20" else name]

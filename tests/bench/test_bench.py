@@ -95,10 +95,10 @@ echo '{"ok":true,"acked":2,"acked_per_s":1}'
 
 
 def test_another_load_generator_may_be_used(tmp_path: Path) -> None:
-    program = tmp_path / "tmtpload"
+    program = tmp_path / "load"
     program.write_text(FAKE)
     program.chmod(0o755)
-    measured = results("--no-slow-sync", "--scenario", "attach20", "--tmtpload", str(program))
+    measured = results("--no-slow-sync", "--scenario", "attach20", "--load-program", str(program))
     assert measured["attach20"]["acked"] == 2 and measured["attach20"]["syncs_per_post"] >= 0
     given = Path(f"{program}.args").read_text().split()
     words = dict(zip(given[::2], given[1::2], strict=True))
@@ -112,8 +112,8 @@ def test_another_load_generator_may_be_used(tmp_path: Path) -> None:
 
 
 def test_a_generator_that_finds_fault_fails_the_run(tmp_path: Path) -> None:
-    program = tmp_path / "tmtpload"
+    program = tmp_path / "load"
     program.write_text(FAKE + "exit 1\n")
     program.chmod(0o755)
-    run = bench("--no-slow-sync", "--scenario", "seq", "--tmtpload", str(program))
+    run = bench("--no-slow-sync", "--scenario", "seq", "--load-program", str(program))
     assert run.returncode == 1 and '"ok":true' in run.stderr
