@@ -192,7 +192,9 @@ class Database:
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany("INSERT OR IGNORE INTO queue VALUES (?, ?, ?, ?)", queues.rows())
-            keys.keep(connection, keys.pack(queues.requests.items(), seq, today))
+            connection.executemany(
+                "INSERT INTO request VALUES (?, ?, ?, ?, ?)", keys.pack(queues.requests.items(), seq, today)
+            )
             connection.execute("DELETE FROM request WHERE day < ?", (today - 1,))
             spilled = self._remove_finished(queues)
             self._remove(sorted(self._touched), spilled)

@@ -216,21 +216,3 @@ def test_a_node_without_requests_is_not_looked_up(tmp_path: Path, clock: kit.Clo
             assert not store.has_keys(ann.node)
 
     kit.run(main)
-
-
-def test_a_node_that_asks_now_and_then_has_few_rows_and_all_its_answers(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with kit.running(tmp_path) as store:
-            ann, bob = await kit.members(store, 2)
-            first = {}
-            for number in range(200):
-                first[number] = await ann.post([bob.uid], b"now and then", id=f"p{number}")
-                await kit.spill(store)
-            (rows,) = kit.rows(tmp_path, "SELECT count(*) FROM request WHERE node = ?", ann.node)[0]
-            assert rows <= 5
-            ann.relink()
-            for number, decision in first.items():
-                again = await ann.post([bob.uid], b"now and then", id=f"p{number}")
-                assert (again.msgid, again.posted_ms) == (decision.msgid, decision.posted_ms)
-
-    kit.run(main)
