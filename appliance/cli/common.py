@@ -12,6 +12,10 @@ import click
 from appliance.control import ControlError, call
 
 INSTALLED_DATA = Path("/var/lib/pocket")
+INSTALLED_CONFIG = Path("/etc/pocket/pocket.toml")
+
+DATA_FOLDER = click.Path(file_okay=False, readable=False, path_type=Path)
+"""Whether it can be read is not click's business: we can say whose it is, and what to do."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,7 +29,7 @@ def default_data() -> Path:
 def data_option(command: F) -> F:
     return click.option(
         "--data",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=DATA_FOLDER,
         envvar="POCKET_DATA",
         default=default_data,
         metavar="DIR",

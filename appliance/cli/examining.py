@@ -25,7 +25,7 @@ def doctor(as_json: bool, **options: Any) -> None:
     \b
     Examples:
       pocket doctor
-      sudo -u pocket pocket doctor --config /etc/pocket/pocket.toml
+      sudo -u pocket pocket doctor
       pocket doctor --json | jq '.[] | select(.ok | not)'
     """
     from appliance.doctor import examine

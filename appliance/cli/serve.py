@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from appliance.cli.common import default_data
-from appliance.control import ControlError
+from appliance.cli import common
+from appliance.cli.common import DATA_FOLDER, default_data
+from appliance.control import ControlError, not_allowed
 
 if TYPE_CHECKING:
     from appliance.config import Config
@@ -62,11 +63,12 @@ def config_options(command: Any) -> Any:
             type=click.Path(path_type=Path),
             envvar="POCKET_CONFIG",
             metavar="FILE",
-            help=f"The configuration file. Not given: $POCKET_CONFIG, or {CONFIG_NAME} in the data folder.",
+            help=f"The configuration file. Not given: $POCKET_CONFIG, {CONFIG_NAME} in the data folder, or "
+            f"{common.INSTALLED_CONFIG} for an installed box.",
         ),
         click.option(
             "--data",
-            type=click.Path(file_okay=False, path_type=Path),
+            type=DATA_FOLDER,
             envvar="POCKET_DATA",
             metavar="DIR",
             help="The data folder, made if missing. Not given: $POCKET_DATA, what the configuration file "
@@ -78,11 +80,19 @@ def config_options(command: Any) -> Any:
 
 
 def find_config_file(config_file: Path | None, data: Path | None) -> Path | None:
-    """The configuration file that is meant; None if there is none."""
+    """The configuration file that is meant; None if there is none. A data folder of somebody else ends the
+    command.
+    """
     if config_file is not None:
         return config_file
-    beside = (data or default_data()) / CONFIG_NAME
-    return beside if beside.exists() else None
+    folder = data or default_data()
+    places = [folder / CONFIG_NAME]
+    if folder == common.INSTALLED_DATA:
+        places.append(common.INSTALLED_CONFIG)
+    try:
+        return next((place for place in places if place.exists()), None)
+    except PermissionError:
+        raise click.ClickException(str(not_allowed(folder))) from None
 
 
 def load_config(

@@ -9,8 +9,17 @@ The server closes after its answer. The client side, `call`, is here; it is ligh
 fast. The server side is `appliance.control.server.serve_control`, which needs trio.
 """
 
-from appliance.control.client import call
+from appliance.control.client import call, not_allowed
 from appliance.control.errors import ControlError, NoAnswer, NoBox, NotAllowed, Refused
 from appliance.control.place import control_path
 
-__all__ = ["ControlError", "NoAnswer", "NoBox", "NotAllowed", "Refused", "call", "control_path"]
+__all__ = [
+    "ControlError",
+    "NoAnswer",
+    "NoBox",
+    "NotAllowed",
+    "Refused",
+    "call",
+    "control_path",
+    "not_allowed",
+]

@@ -7,6 +7,7 @@ import sys
 import tomllib
 import types
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import pytest
@@ -183,6 +184,32 @@ def test_a_configuration_file_in_the_data_folder_is_taken(app, tmp_path):
     run("serve", "--data", "d")
     (config,) = app.configs
     assert (config.name, config.data) == ("Found", tmp_path / "d")
+
+
+def test_an_installed_box_has_its_configuration_file_elsewhere(app, tmp_path, monkeypatch):
+    installed, file = tmp_path / "installed", tmp_path / "etc.toml"
+    installed.mkdir()
+    file.write_text("name = 'Installed'")
+    monkeypatch.setattr("appliance.cli.common.INSTALLED_DATA", installed)
+    monkeypatch.setattr("appliance.cli.common.INSTALLED_CONFIG", file)
+    run("serve")
+    run("serve", "--data", "x")
+    (installed / "pocket.toml").write_text("name = 'Nearer'")
+    run("serve")
+    assert [config.name for config in app.configs] == ["Installed", "Pocket", "Nearer"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user: run as root")
+@pytest.mark.parametrize("words", [["status"], ["doctor"], ["config", "show"]], ids=" ".join)
+def test_the_folder_of_another_user_is_told_with_what_to_do(words):
+    with TemporaryDirectory() as folder:
+        code = (
+            "import os; import appliance.cli as cli, appliance.doctor;"
+            f"os.setgid(65534); os.setuid(65534); cli.main({[*words, '--data', folder]!r})"
+        )
+        tried = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert tried.returncode == 1
+    assert "belongs to user root: try again with   sudo -u root pocket" in tried.stderr
 
 
 @pytest.mark.parametrize(
