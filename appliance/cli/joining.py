@@ -45,6 +45,8 @@ def join(address: str, code: Code) -> Gift:
         raise click.ClickException(str(error)) from None
     except TimeoutError:
         reason = f"the box at {address} did not answer within {STEP_S:g} s"
+    except socket.gaierror as error:
+        reason = f"cannot find {host} ({error.strerror}): type the address that   pocket find   shows"
     except ssl.SSLCertVerificationError as error:
         reason = f"no authority vouches for {address} ({error.verify_message}): leave the + away"
     except (OSError, EOFError) as error:

@@ -283,3 +283,11 @@ def test_a_box_that_is_not_there_is_told(pocket):
 
     pocket("pair", "join", "=127.0.0.1:1", Code.make(1).text, code=1)
     assert "cannot pair with =127.0.0.1:1: Connection refused" in pocket.stderr
+
+
+def test_a_name_that_leads_nowhere_is_told_with_what_to_type(pocket):
+    from appliance.pairing import Code
+
+    pocket("pair", "join", "box.invalid", Code.make(1).text, code=1)
+    assert "cannot find box.invalid" in pocket.stderr
+    assert "pocket find" in pocket.stderr
