@@ -13,6 +13,9 @@ from appliance.panel.signs import Shown
 LEVELS = 50
 """Steps of brightness; more cannot be seen."""
 
+PART = 0.4
+"""From this on a colour is lit where none can be dimmed: so amber is yellow, and not red like an error."""
+
 _left: list[Any] = []
 """Devices that stay as they are: gpiozero switches off what is collected."""
 
@@ -34,7 +37,7 @@ class GpioLamp(Lamp):
     def value(self, shown: Shown) -> Hashable:
         led = self._led
         if not led.pwm:
-            return tuple(part >= 0.5 for part in shown.sign.colour) if led.rgb and shown.lit else shown.lit
+            return tuple(part >= PART for part in shown.sign.colour) if led.rgb and shown.lit else shown.lit
         level = shown.brightness * led.brightness
         if led.rgb is None:
             return round(level * LEVELS) / LEVELS

@@ -65,6 +65,7 @@ def test_a_dimmable_led_follows_every_pattern(sign, active_high):
     [
         (TWO_COPIES, False, (0, 1, 0)),
         (ERROR, False, (1, 0, 0)),
+        (WARNING, False, (1, 1, 0)),
         (PAIRING, False, (0, 0, 1)),
         (TWO_COPIES, True, (0, 1, 0)),
         (WARNING, True, (1, 0.4, 0)),
