@@ -115,7 +115,7 @@ def test_only_the_data_folder_and_lights_are_writable():
     assert values("ProtectSystem") == ["strict"]
     assert values("ProtectHome") == ["yes"]
     assert values("StateDirectory") == ["pocket"]
-    assert values("ReadWritePaths") == ["-/sys/devices/platform/leds/leds"]
+    assert values("ReadWritePaths") == ["-/sys/devices/platform"]
     assert values("ConfigurationDirectory") == []
     assert "--data /var/lib/pocket" in values("ExecStart")[0]
 
