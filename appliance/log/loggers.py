@@ -104,6 +104,11 @@ class Outlet(logging.Handler):
             entry["suppressed"] = suppressed
         return entry
 
+    def flush(self) -> None:
+        """Called when the process ends, too."""
+        if self.output is not None:
+            self.output.flush()
+
     def handleError(self, record: logging.LogRecord) -> None:
         """A log that cannot be written stops nothing: nobody is left to tell."""
 
@@ -154,6 +159,7 @@ def setup(
             root.setLevel(logging.WARNING)
             logging.captureWarnings(False)
             if outlet.output is not None:
+                outlet.output.flush()
                 outlet.output.close()
 
     return undo

@@ -10,6 +10,8 @@ import struct
 from collections.abc import Mapping
 from typing import Any, Protocol, TextIO
 
+from appliance.log.writer import Writer
+
 JOURNAL_SOCKET = "/run/systemd/journal/socket"
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
 COLOURS = {"debug": "\x1b[2m", "info": "", "warning": "\x1b[33m", "error": "\x1b[1;31m"}
@@ -18,7 +20,11 @@ BARE = re.compile(r"[^\s\"'=\\]+")
 
 
 class Output(Protocol):
-    def write(self, entry: Mapping[str, Any]) -> None: ...
+    def write(self, entry: Mapping[str, Any]) -> None:
+        """Never waits for whoever reads."""
+
+    def flush(self) -> None:
+        """Wait a moment, until what was written is out."""
 
     def close(self) -> None: ...
 
@@ -65,7 +71,8 @@ class Text:
     """One line per record for people; colours and short times on a terminal."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self._writer = Writer(stream)
+        self.flush = self._writer.flush
         terminal = stream.isatty()
         self._short = terminal
         self._colour = terminal and "NO_COLOR" not in os.environ
@@ -78,8 +85,7 @@ class Text:
             line = f"{colour}{line}\x1b[0m"
         for part in entry.get("traceback", "").rstrip("\n").split("\n") if "traceback" in entry else ():
             line += f"\n    {printable(part)}"
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        self._writer.write(line + "\n")
 
     def close(self) -> None:
         """The stream is the caller's."""
@@ -89,11 +95,11 @@ class JsonLines:
     """One JSON object per line."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self._writer = Writer(stream)
+        self.flush = self._writer.flush
 
     def write(self, entry: Mapping[str, Any]) -> None:
-        self._stream.write(json.dumps(entry, ensure_ascii=False, separators=(",", ":"), default=str) + "\n")
-        self._stream.flush()
+        self._writer.write(json.dumps(entry, ensure_ascii=False, separators=(",", ":"), default=str) + "\n")
 
     def close(self) -> None:
         """The stream is the caller's."""
@@ -107,7 +113,8 @@ class Journal:
     """
 
     def __init__(self, stream: TextIO, path: str = JOURNAL_SOCKET) -> None:
-        self._stream = stream
+        self._writer = Writer(stream)
+        self.flush = self._writer.flush
         self._socket: socket.socket | None = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         try:
@@ -125,8 +132,7 @@ class Journal:
                 return
             except OSError:
                 pass
-        self._stream.write(f"<{PRIORITIES[entry['level']]}>{sentence(entry)}\n")
-        self._stream.flush()
+        self._writer.write(f"<{PRIORITIES[entry['level']]}>{sentence(entry)}\n")
 
     def close(self) -> None:
         if self._socket is not None:
