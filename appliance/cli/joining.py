@@ -9,7 +9,7 @@ import time
 
 import click
 
-from appliance.pairing import Code, Confirmed, Gift, Given, Guest, PairingError, Shared
+from appliance.pairing import Code, Confirmed, Given, Guest, NodeGift, PairingError, Shared
 
 PORT = 4433
 STEP_S = 5.0
@@ -17,10 +17,10 @@ STEP_S = 5.0
 RECEIVE_OCTETS = 32768
 
 
-def join(address: str, code: Code) -> Gift:
+def join(address: str, code: Code) -> NodeGift:
     """Pair with the box at ``address``: what it gives. Ends the command if that fails."""
     host, port, trusted = split_address(address)
-    given: Gift | None = None
+    given: NodeGift | None = None
     try:
         with connect(host, port, trusted) as link:
             certificate = link.getpeercert(binary_form=True) or b""
@@ -36,6 +36,7 @@ def join(address: str, code: Code) -> Gift:
                 if isinstance(event, Shared):
                     link.sendall(guest.prove())
                 elif isinstance(event, Given):
+                    assert isinstance(event.gift, NodeGift)
                     given = event.gift
                     link.sendall(guest.take())
                 elif isinstance(event, Confirmed):

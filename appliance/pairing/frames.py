@@ -10,12 +10,18 @@ from msgspec import Struct
 from appliance import wire
 from appliance.pairing.errors import BadFrame
 
-PAIR, PROVE, TAKE = 100, 101, 102
+PAIR, PROVE, TAKE, INTRODUCE = 100, 101, 102, 103
 """Ops of the guest's frames. TMTP's end at 12."""
 
 HEADER_MAX: Final = 2048
 GIFT_OCTETS_MAX: Final = 16384
 """Of an encrypted gift."""
+BOX_GIFT_OCTETS_MAX: Final = 65536
+"""Of one for a box: 16 boxes with their addresses are some 20 KiB, a certificate with its chain and key some
+10.
+"""
+CARD_OCTETS_MAX: Final = 8192
+"""Of what a box says about itself, encrypted."""
 REASON_CHARS_MAX = 300
 SHARE_OCTETS = 33
 PROOF_OCTETS = 32
@@ -24,10 +30,12 @@ _KEYS: Final[dict[object, dict[str, type]]] = {
     PAIR: {"code": int, "kind": str, "op": int, "share": str, "version": int},
     PROVE: {"op": int, "proof": str},
     TAKE: {"op": int, "proof": str},
+    INTRODUCE: {"datalen": int, "op": int},
     "pair": {"op": str, "share": str},
     "proof": {"op": str, "proof": str},
     "gift": {"datalen": int, "op": str},
     "paired": {"op": str, "proof": str},
+    "placed": {"op": str, "proof": str, "slot": int},
     "quit": {"error": str, "op": str},
 }
 
@@ -80,10 +88,13 @@ def is_pairing(octets: bytes | bytearray) -> bool | None:
 
 
 class Reader:
-    """Cuts what comes into frames. Holds at most 4 + ``HEADER_MAX`` + ``data_max`` octets and one receive."""
+    """Cuts what comes into frames. Holds at most 4 + ``HEADER_MAX`` + ``data_max`` octets and one receive.
+
+    ``data_max`` may be changed between two frames.
+    """
 
     def __init__(self, data_max: int = 0) -> None:
-        self._data_max = data_max
+        self.data_max = data_max
         self._octets = b""
 
     def receive_data(self, octets: bytes) -> None:
@@ -102,7 +113,7 @@ class Reader:
             return None
         fields = _read(octets[:end])
         data_size = fields.get("datalen", 0)
-        if not 0 <= data_size <= self._data_max:
+        if not 0 <= data_size <= self.data_max:
             raise BadFrame(f"a frame has {data_size} octets of data, which is too much")
         if len(octets) < end + data_size:
             return None

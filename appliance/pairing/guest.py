@@ -10,7 +10,9 @@ from msgspec import Struct
 from appliance.pairing.codes import Code
 from appliance.pairing.errors import BadFrame, Impostor, Refused
 from appliance.pairing.frames import (
+    BOX_GIFT_OCTETS_MAX,
     GIFT_OCTETS_MAX,
+    INTRODUCE,
     PAIR,
     PROOF_OCTETS,
     PROVE,
@@ -19,7 +21,7 @@ from appliance.pairing.frames import (
     Reader,
     encode,
 )
-from appliance.pairing.gifts import Gift, decode_gift
+from appliance.pairing.gifts import BoxCard, Gift, decode_gift, encode_card
 from appliance.pairing.host import VERSION
 from appliance.pairing.keys import CHANGED, Keys, Transcript, shared_key, spake2_side
 from appliance.wire import LocalProtocolError, b32encode
@@ -36,7 +38,9 @@ class Given(Struct, frozen=True):
 
 
 class Confirmed(Struct, frozen=True):
-    """The gift is in force, and the exchange over."""
+    """The gift is in force, and the exchange over. ``slot``: that of a new box."""
+
+    slot: int | None = None
 
 
 GuestEvent = Shared | Given | Confirmed
@@ -63,14 +67,16 @@ _AWAITED = {
 
 class Guest:
     """One exchange, for a gift of this ``kind``. ``fingerprint`` (``SHA256:HEX``) is that of the
-    certificate which the host's side of the link showed.
+    certificate which the host's side of the link showed. ``card``: what a box says about itself; with it the
+    kind is box.
     """
 
-    def __init__(self, code: Code, fingerprint: str, kind: str = "node") -> None:
+    def __init__(self, code: Code, fingerprint: str, kind: str = "node", card: BoxCard | None = None) -> None:
         self._code = code
-        self._kind = kind
+        self._kind = "box" if card is not None else kind
+        self._card = card
         self._fingerprint = fingerprint
-        self._reader = Reader(GIFT_OCTETS_MAX)
+        self._reader = Reader(GIFT_OCTETS_MAX if card is None else BOX_GIFT_OCTETS_MAX)
         self._transcript = Transcript()
         self._state = _State.BEGIN
         self._share = b""
@@ -109,7 +115,9 @@ class Guest:
         )
 
     def prove(self) -> bytes:
-        """The frame that answers ``Shared``: the one guess. Slow. Raises ``BadFrame``: it is over."""
+        """The frame that answers ``Shared``: the one guess; a box introduces itself with a second one. Slow.
+        Raises ``BadFrame``: it is over.
+        """
         self._expect(_State.SHARED)
         try:
             self._keys = Keys(shared_key(self._spake, self._share), self._transcript)
@@ -117,7 +125,11 @@ class Guest:
             self._state = _State.OVER
             raise
         self._state = _State.PROVED
-        return self._proof(PROVE)
+        proof = self._proof(PROVE)
+        if self._card is None:
+            return proof
+        sealed = self._keys.seal(encode_card(self._card), "card")
+        return proof + self._said({"datalen": len(sealed), "op": INTRODUCE}, sealed)
 
     def take(self) -> bytes:
         """The frame that answers ``Given``."""
@@ -127,6 +139,8 @@ class Guest:
 
     def _next(self) -> GuestEvent | None:
         awaited = _AWAITED[self._state]
+        if awaited == "paired" and self._card is not None:
+            awaited = "placed"
         frame = self._reader.next_frame()
         if frame is None:
             return None
@@ -146,11 +160,13 @@ class Guest:
             self._transcript.add("host", frame.octets)
             self._state = _State.GIVEN
             return Given(gift)
-        if not self._keys.check(f"host {awaited}", frame.binary("proof", PROOF_OCTETS)):
+        slot = frame.fields.get("slot")
+        purpose = f"host {awaited}" if slot is None else f"host {awaited} {slot}"
+        if not self._keys.check(purpose, frame.binary("proof", PROOF_OCTETS)):
             raise Impostor(CHANGED)
-        if awaited == "paired":
+        if awaited in ("paired", "placed"):
             self._state = _State.OVER
-            return Confirmed()
+            return Confirmed(slot)
         self._transcript.add("host", frame.octets)
         self._state = _State.AWAITING
         return self._next()
@@ -158,8 +174,8 @@ class Guest:
     def _proof(self, op: int) -> bytes:
         return self._said({"op": op, "proof": b32encode(self._keys.proof(f"guest {op}"))})
 
-    def _said(self, fields: dict[str, Any]) -> bytes:
-        frame = encode(fields)
+    def _said(self, fields: dict[str, Any], data: bytes = b"") -> bytes:
+        frame = encode(fields, data)
         self._transcript.add("guest", frame)
         return frame
 

@@ -7,8 +7,10 @@ from enum import Enum
 from msgspec import Struct
 
 from appliance.pairing.codes import Code
-from appliance.pairing.errors import BadFrame
+from appliance.pairing.errors import BadFrame, Impostor
 from appliance.pairing.frames import (
+    CARD_OCTETS_MAX,
+    INTRODUCE,
     PAIR,
     PROOF_OCTETS,
     PROVE,
@@ -19,7 +21,7 @@ from appliance.pairing.frames import (
     encode,
     encode_quit,
 )
-from appliance.pairing.gifts import Gift, encode_gift
+from appliance.pairing.gifts import BoxCard, Gift, decode_card, encode_gift
 from appliance.pairing.keys import Keys, Transcript, shared_key, spake2_side
 from appliance.wire import LocalProtocolError, b32encode
 
@@ -34,18 +36,24 @@ class Asked(Struct, frozen=True):
 
 
 class Proved(Struct, frozen=True):
-    """The guest made its guess. If it is ``right``: ``give`` or ``refuse``; else the code is void:
-    ``refuse``.
+    """The guest made its guess. If it is ``right``: ``give`` or ``refuse``, to a box when it has introduced
+    itself; else the code is void: ``refuse``.
     """
 
     right: bool
+
+
+class Introduced(Struct, frozen=True):
+    """What the box that has the code says about itself. Then: ``give`` or ``refuse``."""
+
+    card: BoxCard
 
 
 class Taken(Struct, frozen=True):
     """The guest has the gift. Then put it in force and ``confirm``, or ``refuse``."""
 
 
-HostEvent = Asked | Proved | Taken
+HostEvent = Asked | Proved | Introduced | Taken
 
 
 class _State(Enum):
@@ -53,13 +61,14 @@ class _State(Enum):
     ASKED = "the guest's question is to be answered"
     SHARED = "the guest has to prove that it has the code"
     WRONG = "the guest's proof was wrong: only refuse is left"
+    UNKNOWN = "the box has to introduce itself"
     PROVED = "the gift is to be given"
     GIVEN = "the guest has to say that it has the gift"
     TAKEN = "the gift is to be confirmed"
     OVER = "the exchange is over"
 
 
-_AWAITED = {_State.BEGIN: PAIR, _State.SHARED: PROVE, _State.GIVEN: TAKE}
+_AWAITED = {_State.BEGIN: PAIR, _State.SHARED: PROVE, _State.UNKNOWN: INTRODUCE, _State.GIVEN: TAKE}
 
 
 class Host:
@@ -73,6 +82,7 @@ class Host:
         self._transcript = Transcript()
         self._state = _State.BEGIN
         self._share = b""
+        self._kind = ""
         self._keys: Keys
 
     @property
@@ -102,11 +112,16 @@ class Host:
             raise BadFrame(f"the guest sent {frame.op} where {awaited} was due")
         if awaited == PAIR:
             return self._asked(frame)
+        if awaited == INTRODUCE:
+            return self._introduced(frame)
         proof = frame.binary("proof", PROOF_OCTETS)
         right = self._keys.check(f"guest {awaited}", proof)
         self._transcript.add("guest", frame.octets)
         if awaited == PROVE:
             self._state = _State.PROVED if right else _State.WRONG
+            if right and self._kind == "box":
+                self._state = _State.UNKNOWN
+                self._reader.data_max = CARD_OCTETS_MAX
             return Proved(right)
         if not right:
             raise BadFrame("the guest's last word is not what it should be")
@@ -136,11 +151,14 @@ class Host:
         self._state = _State.GIVEN
         return proof + given
 
-    def confirm(self) -> bytes:
-        """The frame that answers ``Taken``, and ends the exchange."""
+    def confirm(self, slot: int | None = None) -> bytes:
+        """The frame that answers ``Taken``, and ends the exchange; with the new box's ``slot``."""
         self._expect(_State.TAKEN)
         self._state = _State.OVER
-        return encode({"op": "paired", "proof": b32encode(self._keys.proof("host paired"))})
+        if slot is None:
+            return encode({"op": "paired", "proof": b32encode(self._keys.proof("host paired"))})
+        proof = self._keys.proof(f"host placed {slot}")
+        return encode({"op": "placed", "proof": b32encode(proof), "slot": slot})
 
     def refuse(self, reason: str) -> bytes:
         """The frame that ends the exchange, in any state; empty after the end."""
@@ -155,7 +173,18 @@ class Host:
         self._share = frame.binary("share", SHARE_OCTETS)
         self._transcript.add("guest", frame.octets)
         self._state = _State.ASKED
-        return Asked(frame.fields["kind"], frame.fields["code"])
+        self._kind = frame.fields["kind"]
+        return Asked(self._kind, frame.fields["code"])
+
+    def _introduced(self, frame: Frame) -> Introduced:
+        try:
+            card = decode_card(self._keys.open(frame.data, "card"))
+        except Impostor as error:
+            raise BadFrame(str(error)) from None
+        self._transcript.add("guest", frame.octets)
+        self._reader.data_max = 0
+        self._state = _State.PROVED
+        return Introduced(card)
 
     def _expect(self, state: _State) -> None:
         if self._state is not state:

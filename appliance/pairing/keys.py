@@ -18,6 +18,7 @@ KEY_OCTETS = 32
 TAG_OCTETS = 16
 
 Side = Literal["guest", "host"]
+Sealed = Literal["gift", "card"]
 
 
 def spake2_side(side: Side, code: Code, fingerprint: str) -> Any:
@@ -65,23 +66,23 @@ class Keys:
         """In constant time."""
         return hmac.compare_digest(self.proof(purpose), proof)
 
-    def seal(self, octets: bytes) -> bytes:
-        """Encrypt; to be called once."""
-        return self._cipher().encrypt(bytes(12), octets, self._transcript.digest)
+    def seal(self, octets: bytes, what: Sealed = "gift") -> bytes:
+        """Encrypt; to be called once for each ``what``."""
+        return self._cipher(what).encrypt(bytes(12), octets, self._transcript.digest)
 
-    def open(self, sealed: bytes) -> bytes:
+    def open(self, sealed: bytes, what: Sealed = "gift") -> bytes:
         """Raises ``Impostor`` if it was changed."""
         from cryptography.exceptions import InvalidTag
 
         try:
-            return self._cipher().decrypt(bytes(12), sealed, self._transcript.digest)
+            return self._cipher(what).decrypt(bytes(12), sealed, self._transcript.digest)
         except InvalidTag:
             raise Impostor(CHANGED) from None
 
-    def _cipher(self) -> ChaCha20Poly1305:
+    def _cipher(self, what: Sealed) -> ChaCha20Poly1305:
         from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-        return ChaCha20Poly1305(self._key("gift"))
+        return ChaCha20Poly1305(self._key(what))
 
     def _key(self, purpose: str) -> bytes:
         from cryptography.hazmat.primitives.hashes import SHA256

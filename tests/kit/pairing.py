@@ -60,7 +60,7 @@ class PairingLine(Line):
         self.begin()
         self.say(self.guest.prove())
         given = self.event()
-        assert isinstance(given, Given)
+        assert isinstance(given, Given) and isinstance(given.gift, NodeGift)
         self.say(self.guest.take())
         assert isinstance(self.event(), Confirmed)
         self.expect_closed()
