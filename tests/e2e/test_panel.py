@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit import Box, Refused
+from tests.kit import Box, Client, Refused, before_curtain, fresh
 from tests.kit.box import COMMAND
 
 SOON_S = 20.0
@@ -168,6 +168,32 @@ def test_mock_pins_are_chosen_by_configuration() -> None:
         status = box.control("status")
         assert status["reasons"] == []
         assert box.terminate() == 0
+
+
+def test_the_mail_light_is_on_while_a_message_waits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pins = tmp_path / "pins"
+    monkeypatch.setattr("tests.kit.box.COMMAND", [sys.executable, "-m", "tests.e2e.watched", str(pins)])
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+
+    def wait_for(state: str) -> None:
+        deadline = time.monotonic() + SOON_S
+        while not (told := [line for line in pins.read_text().splitlines() if line.startswith("17 ")]) or (
+            told[-1] != f"17 {state}"
+        ):
+            assert time.monotonic() < deadline, told
+            time.sleep(0.01)
+
+    with Box(config=MOCK) as box:
+        ann = Client.register(box, alias=fresh("ann smith"))
+        login = box.control("device.add", member=ann.alias, label="phone")
+        ann.post(b"for my phone")
+        wait_for("1")
+        phone = ann.other_node(login["node"])
+        phone.login()
+        before_curtain(ann, phone)
+        wait_for("0")
+        ann.close()
+        phone.close()
 
 
 def test_a_box_without_pins_does_not_pay_for_them() -> None:
