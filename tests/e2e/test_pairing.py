@@ -14,7 +14,7 @@ import pytest
 
 from appliance.pairing import Code, Given, Guest, Impostor, PairingError, Refused, Shared
 from appliance.pairing.uri import parse
-from tests.kit import Box, Client, HungUp, Quit, Raw, before_curtain, framed, fresh
+from tests.kit import Box, Client, HungUp, Quit, Raw, before_curtain, framed, fresh, settle
 from tests.kit import Refused as WordRefused
 from tests.kit.box import COMMAND
 from tests.kit.line import Line
@@ -170,6 +170,22 @@ def test_a_dropped_device_is_out_within_a_second(box: Box) -> None:
         with pytest.raises(Quit, match="login failed"):
             client.login()
     assert devices(box, ann) == ["laptop"]
+    ann.close()
+
+
+def test_what_waited_for_a_dropped_device_is_deleted(new_box: Callable[..., Box]) -> None:
+    box = new_box()
+    ann = Client.register(box, alias=fresh("ann smith"))
+    box.control("device.add", member=ann.alias, label="away")
+    ann.post(bytes(100_000))
+    waiting = box.control("device.show", device=f"{ann.alias}/away")
+    assert (waiting["queued"], waiting["queued_octets"]) == (1, 100_000)
+    box.control("device.drop", device=f"{ann.alias}/away")
+    settle(ann)
+    deadline = time.monotonic() + 10
+    while (left := box.control("status")["queues"])["messages"]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
     ann.close()
 
 
