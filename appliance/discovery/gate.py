@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from appliance.log import get_logger
@@ -52,12 +53,23 @@ class Bucket:
         return min(WAIT_MAX_S, max(0.0, -self._level / self._rate))
 
 
+Tap = Callable[[bytes, tuple[Any, ...], asyncio.DatagramTransport], None]
+"""Sees a packet, who sent it and the socket that it came by before the library does."""
+
+
 class Gate(asyncio.DatagramProtocol):
     """Stands between a socket and the library, on the library's thread. Nothing gets out of it."""
 
-    def __init__(self, inner: Any, bucket: Bucket) -> None:
+    def __init__(
+        self,
+        inner: Any,
+        bucket: Bucket,
+        tap: Tap | None = None,
+        transport: asyncio.DatagramTransport | None = None,
+    ) -> None:
         self._inner = inner
         self._bucket = bucket
+        self._tap, self._transport = tap, transport
         self._full = False
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
@@ -67,8 +79,13 @@ class Gate(asyncio.DatagramProtocol):
                 log.warning("more mDNS packets than a home has: the rest is dropped", sender=str(addr[0]))
             time.sleep(wait_s)
         self._full = bool(wait_s)
+        if self._tap is not None and self._transport is not None:
+            self._give(partial(self._tap, data, addr, self._transport), addr)
+        self._give(partial(self._inner.datagram_received, data, addr), addr)
+
+    def _give(self, taker: Callable[[], None], addr: tuple[Any, ...]) -> None:
         try:
-            self._inner.datagram_received(data, addr)
+            taker()
         except Exception as error:
             log.warning("an mDNS packet was too much for the library", sender=str(addr[0]), error=repr(error))
 

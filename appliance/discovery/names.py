@@ -70,6 +70,11 @@ def first_names(site: str, host: str, box_id: str) -> Names:
     return Names(instance_label(site), host_label(host or site), box_id)
 
 
+def own_host(site: str, host: str, box_id: str) -> str:
+    """What a box is called beside the name that it shares with others: home-k7d2m9qa."""
+    return f"{host_label(host or site)[: LABEL_OCTETS - 18].rstrip('-')}-{box_id}"
+
+
 def instance_label(text: str) -> str:
     """The text as one label: no control characters, no dots, at most 63 octets of UTF-8, never empty."""
     return cut(clean(text.replace(".", " "), LABEL_OCTETS), LABEL_OCTETS) or UNNAMED

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from zeroconf import ServiceInfo, Zeroconf
 
+from appliance.discovery.desk import Desk
 from appliance.discovery.dns import (
     AAAA,
     ANY,
@@ -29,8 +30,9 @@ from appliance.discovery.dns import (
     DNSQuestion,
 )
 from appliance.discovery.ear import Ear, Verdict, Watch
-from appliance.discovery.gate import Bucket, Gate
+from appliance.discovery.gate import Bucket, Gate, Tap
 from appliance.discovery.names import PAIRING, SERVICE, Names
+from appliance.discovery.peers import Peers
 from appliance.log import get_logger
 
 log = get_logger(__name__)
@@ -57,10 +59,13 @@ class Card:
     version: str
     port: int
     addresses: tuple[str, ...]
+    site_id: str = ""
 
     def info(self, kind: str) -> ServiceInfo:
         """The library's form of it, for SERVICE or PAIRING."""
         text = {"txtvers": "1", "version": self.version, "id": self.names.box_id}
+        if self.site_id:
+            text["site"] = self.site_id
         return ServiceInfo(
             kind,
             self.names.service(kind),
@@ -71,8 +76,8 @@ class Card:
         )
 
 
-def open_zeroconf(sockets: Sequence[str | int]) -> Zeroconf:
-    """The library on these sockets, behind a gate. Raises ``NoMulticast``."""
+def open_zeroconf(sockets: Sequence[str | int], tap: Tap | None = None) -> Zeroconf:
+    """The library on these sockets, behind a gate with a ``tap``. Raises ``NoMulticast``."""
     logging.getLogger("zeroconf").setLevel(logging.ERROR)
     if not sockets:
         raise NoMulticast(
@@ -87,7 +92,7 @@ def open_zeroconf(sockets: Sequence[str | int]) -> Zeroconf:
             "disallow-other-stacks=no in /etc/avahi/avahi-daemon.conf; typing the address always works"
         ) from error
     try:
-        _on_loop(zeroconf, _guard, zeroconf)
+        _on_loop(zeroconf, _guard, zeroconf, tap)
         if not zeroconf.engine.senders:
             raise NoMulticast("no network interface takes multicast; typing the address always works")
     except BaseException:
@@ -97,19 +102,33 @@ def open_zeroconf(sockets: Sequence[str | int]) -> Zeroconf:
 
 
 class Responder:
-    """Our services in the network of one plan. ``wake``: see ``Ear``. Raises ``NoMulticast``; its methods
-    raise ``TimeoutError`` when the library hangs.
+    """Our services in the network of one plan, and with ``desk`` the site's name. ``wake``: see ``Ear``.
+    Raises ``NoMulticast``; its methods raise ``TimeoutError`` when the library hangs.
     """
 
-    def __init__(self, sockets: Sequence[str | int], wake: Callable[[], None]) -> None:
+    def __init__(
+        self, sockets: Sequence[str | int], wake: Callable[[], None], desk: Desk | None = None
+    ) -> None:
         self.ear = Ear(wake)
-        self._zeroconf = open_zeroconf(sockets)
+        self._desk = desk
+        self._peers: Peers | None = None
+        self._zeroconf = open_zeroconf(sockets, desk.tap if desk else None)
         self._services: dict[str, ServiceInfo] = {}
         self._repeating: dict[str, asyncio.Future[Any]] = {}
         self._closed = False
         self._turn = asyncio.Lock()
         """Whatever is asked for, one thing is done after the other: the goodbye last."""
         self._zeroconf.add_listener(self.ear, None)
+
+    def share(self, addresses: Sequence[str], own: frozenset[bytes]) -> None:
+        """Take part in who holds the site's name. ``own``: all addresses of this machine, packed."""
+        if self._desk is not None:
+            _on_loop(self._zeroconf, self._desk.open, self._zeroconf, addresses, own)
+
+    def browse(self, peers: Peers) -> None:
+        """Look for the site's other boxes until closed."""
+        self._peers = peers
+        _on_loop(self._zeroconf, peers.open, self._zeroconf)
 
     def watch(self, watch: Watch | None) -> None:
         """Listen for others that use these names."""
@@ -180,11 +199,15 @@ class Responder:
             self.ear.watch(None)
             for kind in list(self._repeating):
                 self._stop_repeating(kind)
-            out = self._zeroconf.generate_unregister_all_services()
+            if self._peers is not None:
+                await self._peers.close()
+            outs = [self._desk.close(goodbye=goodbyes > 0)] if self._desk is not None else []
+            outs.append(self._zeroconf.generate_unregister_all_services())
             for count in range(goodbyes):
-                if out is not None:
-                    await asyncio.sleep(GOODBYE_GAP_S if count else 0)
-                    self._zeroconf.async_send(out)
+                await asyncio.sleep(GOODBYE_GAP_S if count else 0)
+                for out in outs:
+                    if out is not None:
+                        self._zeroconf.async_send(out)
 
     def _stop_repeating(self, kind: str) -> None:
         """An announcement that is repeated after a goodbye would bring back the dead, and the other way
@@ -218,10 +241,11 @@ class Responder:
         self._zeroconf.async_send(out)
 
 
-def _guard(zeroconf: Zeroconf) -> None:
+def _guard(zeroconf: Zeroconf, tap: Tap | None) -> None:
     bucket = Bucket()
     for reader in zeroconf.engine.readers:
-        reader.transport.set_protocol(Gate(reader.transport.get_protocol(), bucket))
+        transport = reader.transport
+        transport.set_protocol(Gate(transport.get_protocol(), bucket, tap, transport))
     asyncio.get_running_loop().set_exception_handler(_failed)
 
 

@@ -5,6 +5,7 @@
             pairing opened or closed, others use our names, another plan
 
 Names are asked for before they are announced, but where only addresses changed within the same networks.
+The name that the site's boxes share is the ``desk``'s business, on the library's thread.
 Everything that blocks runs in worker threads of our own few, so that a library that hangs takes none of
 the box's; a stop waits for a goodbye of STOP_S and no longer.
 """
@@ -23,12 +24,17 @@ from typing import TypeVar
 import trio
 
 from appliance.discovery import netlink
+from appliance.discovery.desk import Desk
 from appliance.discovery.ear import Verdict, Watch
-from appliance.discovery.names import first_names
+from appliance.discovery.names import first_names, host_label, own_host
 from appliance.discovery.netlink import read_network
+from appliance.discovery.peers import FoundPeer, Peers
 from appliance.discovery.plan import Plan, only_here, plan
 from appliance.discovery.responder import Card, NoMulticast, Responder
 from appliance.discovery.settings import DiscoverySettings
+from appliance.discovery.shared import SiteName
+from appliance.discovery.vouching import vouch
+from appliance.discovery.wording import Plate
 from appliance.health import Health
 from appliance.log import get_logger
 
@@ -67,10 +73,16 @@ class Taken(Exception):
 async def run_discovery(
     settings: DiscoverySettings,
     health: Health,
+    name: SiteName | None = None,
+    found: FoundPeer | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Announce the box until cancelled. Raises nothing else: trouble is a warning in health, and is tried
     again. Ready at once. When cancelled it says goodbye within half a second.
+
+    ``name`` is told who holds the site's name. ``found`` is called from this task's loop with a box's id, its
+    addresses and its port when another box of the site appears, comes back or changes its place; it must not
+    block, and what it raises is logged.
     """
     task_status.started()
     if not settings.enabled:
@@ -78,19 +90,33 @@ async def run_discovery(
     if only_here(settings.listen):
         log.info("not announced: the box listens to this machine only", listen=list(settings.listen))
         return
-    discovery = _Discovery(settings, health)
+    peers = Peers(settings.site_id, settings.box_id, found) if found and settings.site_id else None
+    name = name or SiteName()
+    discovery = _Discovery(settings, health, name, peers)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(discovery.watch)
         nursery.start_soon(discovery.serve)
+        nursery.start_soon(vouch, name, discovery.desk, health, settings.warn_after_s)
+        if peers is not None:
+            nursery.start_soon(peers.deliver)
 
 
 class _Discovery:
-    def __init__(self, settings: DiscoverySettings, health: Health) -> None:
+    def __init__(
+        self, settings: DiscoverySettings, health: Health, name: SiteName, peers: Peers | None
+    ) -> None:
         self._settings = settings
         self._health = health
+        self._name, self._peers = name, peers
+        self.desk: Desk | None = None
+        host = settings.host
+        if settings.site_id:
+            plate = Plate(host_label(host or settings.site), settings.site_id, settings.box_id)
+            self.desk = Desk(plate, name, peers.heard if peers else None)
+            host = own_host(settings.site, host, settings.box_id)
         self._token = trio.lowlevel.current_trio_token()
         self._limiter = trio.CapacityLimiter(THREADS)
-        self._first = self._names = first_names(settings.site, settings.host, settings.box_id)
+        self._first = self._names = first_names(settings.site, host, settings.box_id)
         self._plan: Plan | None = None
         self._joined: frozenset[int] = frozenset()
         """The interfaces that have been up ever since we claimed our names there."""
@@ -173,9 +199,14 @@ class _Discovery:
             raise NoMulticast(
                 f"the box listens on {', '.join(self._settings.listen)}, which is no address here"
             )
+        if self.desk is not None and not self._joined:
+            self.desk.away()
         responder = await self._open(current)
         goodbye = True
         try:
+            await self._thread(responder.share, current.addresses, frozenset(self._recent))
+            if self._peers is not None:
+                await self._thread(responder.browse, self._peers)
             if not self._joined:
                 self._names = self._first
             if not current.links <= self._joined:
@@ -204,7 +235,7 @@ class _Discovery:
         unwanted = threading.Event()
 
         def opening() -> Responder:
-            responder = Responder(current.sockets, self._heard)
+            responder = Responder(current.sockets, self._heard, self.desk)
             if unwanted.is_set():
                 responder.close(goodbye=False)
             return responder
@@ -317,7 +348,8 @@ class _Discovery:
         )
 
     def _card(self, current: Plan) -> Card:
-        return Card(self._names, self._settings.version, self._settings.port, current.addresses)
+        settings = self._settings
+        return Card(self._names, settings.version, settings.port, current.addresses, settings.site_id)
 
     def _watch(self, current: Plan, held: bool) -> Watch:
         told = frozenset(ip_address(each).packed for each in current.addresses)
@@ -349,6 +381,10 @@ class _Discovery:
     def _well(self, current: Plan) -> None:
         self._since, self._reason, self._told = None, "", ""
         self._health.warn(TOPIC, None)
+        if self.desk is None:
+            first = self._names.host == self._first.host
+            self._name.name = self._first.host.rstrip(".")
+            self._name.told(self._settings.box_id if first else None, first)
         known: dict[str, object] = {
             "name": self._names.instance,
             "host": self._names.host.rstrip("."),

@@ -134,6 +134,28 @@ class Process:
             if text in fact["text"]:
                 return fact["text"]
 
+    def holder(self, wanted, timeout_s=8.0):
+        """Wait until the box says that this one holds the site's name, or nobody (None)."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            fact = self.wait("holder", max(0.0, deadline - time.monotonic()))
+            if fact["holder"] == wanted:
+                return fact
+
+    def leads(self, machine, timeout_s=8.0):
+        """Wait until the resolver says that the name leads to the machine, and there alone (None: nowhere)."""
+        deadline = time.monotonic() + timeout_s
+        wanted = [machine.address, machine.address6] if machine else []
+        while True:
+            fact = self.wait("resolved", max(0.0, deadline - time.monotonic()))
+            if fact["resolved"] == wanted:
+                return fact
+
+    def kill(self):
+        """As in a power cut; when it was."""
+        self._process.kill()
+        return time.monotonic()
+
     def end(self, timeout_s=WAIT_S):
         """Everything that it says until it ends by itself."""
         self._process.wait(timeout_s)

@@ -1,10 +1,12 @@
 """One machine of the lab: `python -m tests.discovery.side WORD JSON`, started in a namespace.
 
 `box` runs discovery with a real trio loop. It takes lines on standard input: `pair SECONDS`, `busy` (how late
-the loop was at worst since the last time), `stop`; it prints JSON lines: what is announced (the log's word),
-health's reasons when they change, answers. `find` prints what is found. `listen`
-prints the records that are announced, `flood` sends packets, `squat` claims names,
-`take_back` says that a box is gone.
+the loop was at worst since the last time), `pause SECONDS` (of the site's name), `ready 0` or `1`, `error` or
+`well` (in health), `hang SECONDS` (the loop), `stop`; it prints JSON lines: what is announced (the log's word),
+health's reasons when they change, who holds the site's name, peers that appear, answers. `find` prints what is
+found. `listen` prints the records that are announced, `resolve` asks for an address all the time and prints the
+answer when it changes, `flood` sends packets, `squat` claims names, `be` has an address name, `take_back` says
+that a box is gone.
 """
 
 import ipaddress
@@ -18,7 +20,7 @@ import time
 import trio
 from zeroconf import DNSAddress, DNSIncoming  # type: ignore[attr-defined]
 
-from appliance.discovery import DiscoverySettings, find, run_discovery
+from appliance.discovery import DiscoverySettings, SiteName, find, run_discovery
 from appliance.health import Health
 
 
@@ -56,13 +58,29 @@ async def watch_health(health):
         await trio.sleep(0.02)
 
 
+async def watch_name(name):
+    seen = None
+    while True:
+        if (name.holder, name.held) != seen:
+            seen = name.holder, name.held
+            say(holder=name.holder, held=name.held, name=name.name)
+        await trio.sleep(0.02)
+
+
+def found(box, addresses, port):
+    say(peer=box, addresses=addresses, port=port)
+    raise ZeroDivisionError("whoever is told of a peer does no harm")
+
+
 async def box(settings):
     health = Health()
     health.serving()
     loop = Loop()
+    name = SiteName()
     async with trio.open_nursery() as nursery:
-        await nursery.start(run_discovery, DiscoverySettings(**settings), health)
+        await nursery.start(run_discovery, DiscoverySettings(**settings), health, name, found)
         nursery.start_soon(watch_health, health)
+        nursery.start_soon(watch_name, name)
         nursery.start_soon(loop.watch)
         stdin = trio.lowlevel.FdStream(0)
         rest = b""
@@ -76,6 +94,18 @@ async def box(settings):
                 elif word == "busy":
                     say(late_s=loop.late_s, rss=rss(), cpu_s=time.process_time())
                     loop.late_s = 0.0
+                elif word == "pause":
+                    name.pause(float(argument))
+                    say(paused=float(argument))
+                elif word == "ready":
+                    name.ready = argument == "1"
+                    say(ready=name.ready)
+                elif word in ("error", "well"):
+                    health.fail("test", "it does not serve" if word == "error" else None)
+                    say(told=word)
+                elif word == "hang":
+                    say(hangs=float(argument))
+                    time.sleep(float(argument))  # noqa: ASYNC251 - a loop that hangs is what is wanted
                 elif word == "stop":
                     say(stopping=True)
                     nursery.cancel_scope.cancel()
@@ -141,6 +171,49 @@ def listen():
         sys.stdout.flush()
 
 
+def resolve(name):
+    """Ask as a simple resolver does, from a port of its own; say where the name leads when that changes."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    index = socket.if_nametoindex("eth0")
+    sock.setsockopt(
+        socket.IPPROTO_IP,
+        socket.IP_MULTICAST_IF,
+        struct.pack("=4s4si", socket.inet_aton("224.0.0.251"), bytes(4), index),
+    )
+    sock.settimeout(0.05)
+    question = labels(name, "local") + struct.pack(">HH", 255, 1)
+    seen = None
+    for number in range(1 << 16):
+        began = time.monotonic()
+        sock.sendto(struct.pack(">HHHHHH", number, 0, 1, 0, 0, 0) + question, ("224.0.0.251", 5353))
+        leads = []
+        try:
+            while True:
+                message = DNSIncoming(sock.recvfrom(9000)[0])
+                if message.id == number:
+                    records = [each for each in message.answers() if isinstance(each, DNSAddress)]
+                    leads += sorted(str(ipaddress.ip_address(each.address)) for each in records)
+        except TimeoutError:
+            pass
+        if leads != seen:
+            seen = leads
+            say(resolved=leads)
+        time.sleep(max(0.0, began + 0.07 - time.monotonic()))
+
+
+def be(name, address, insists):
+    """Have an address name, as any device has. Who insists says so again whenever others say it is theirs."""
+    sock = member()
+    record = labels(name, "local") + struct.pack(">HHIH", 1, 0x8001, 120, 4) + socket.inet_aton(address)
+    packet = struct.pack(">HHHHHH", 0, 0x8400, 0, 1, 0, 0) + record
+    sock.sendto(packet, ("224.0.0.251", 5353))
+    say(called=name)
+    while insists:
+        data, (sender, _) = sock.recvfrom(9000)
+        if sender != address and labels(name, "local")[:-1] in data.lower():
+            sock.sendto(packet, ("224.0.0.251", 5353))
+
+
 def squat(names):
     """Claim these services whenever somebody asks for anything, with a text that has no id."""
     sock = member()
@@ -187,5 +260,9 @@ if __name__ == "__main__":
         listen()
     elif word == "take_back":
         take_back(*given)
+    elif word == "resolve":
+        resolve(given)
+    elif word == "be":
+        be(*given)
     elif word == "squat":
         squat(given)

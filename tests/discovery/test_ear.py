@@ -14,7 +14,7 @@ from zeroconf import (  # type: ignore[attr-defined]
 
 from appliance.discovery.dns import text_value
 from appliance.discovery.ear import FACTS_MAX, NAMES_MAX, Ear, Verdict, Watch
-from appliance.discovery.finding import _found
+from appliance.discovery.found import found_in
 from appliance.discovery.gate import BURST_OCTETS, RATE_OCTETS_PER_S, WAIT_MAX_S, Bucket, Gate
 from appliance.discovery.names import SERVICE, first_names
 
@@ -198,13 +198,13 @@ def test_what_is_found_is_fit_to_be_shown():
         server="h\u202e.local.",
         parsed_addresses=["fe80::1", "fd00::1", "10.0.0.9", "169.254.0.1", "10.0.0.1"],
     )
-    found = _found(info, True)
+    found = found_in(info, True)
     assert found is not None
     assert (found.name, found.host, found.version, found.pairing) == ("Ho me", "h .local", "1 2", True)
     assert found.id.startswith("[2Jx")
     assert len(found.id) == 64
     assert found.addresses == ("10.0.0.1", "10.0.0.9", "fd00::1", "169.254.0.1", "fe80::1")
-    assert _found(ServiceInfo(SERVICE, HOME, port=1, server="h.local."), False) is None
+    assert found_in(ServiceInfo(SERVICE, HOME, port=1, server="h.local."), False) is None
 
 
 class Clock:

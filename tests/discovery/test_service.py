@@ -29,7 +29,7 @@ class Library:
     latest: "Library"
     echo_heard: bool
 
-    def __init__(self, sockets, wake):
+    def __init__(self, sockets, wake, desk=None):
         self.ear = self
         self.echo = self.alarm = False
         type(self).latest = self
