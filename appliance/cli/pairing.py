@@ -100,7 +100,7 @@ def pair_show(data: Path, as_json: bool) -> None:
 def told(code: Any) -> str:
     state = dig(code, "state")
     left = f", good for another {age(dig(code, 'open_s'))}" if state == "open" else ""
-    return f"{state}{left}, for {dig(code, 'label')}"
+    return f"{state}{left}, for {'another box' if dig(code, 'kind') == 'box' else dig(code, 'label')}"
 
 
 @pair.command("code")

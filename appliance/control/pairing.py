@@ -89,6 +89,7 @@ class PairingWords:
             "number": offer.code.number,
             "state": "expired" if offer.state == "open" and not left_s else offer.state,
             "open_s": round(left_s, 1),
-            "member": self._service.store.site.members[offer.member].uid,
+            "kind": offer.kind,
+            "member": self._service.store.site.members[offer.member].uid if offer.kind == "node" else None,
             "label": offer.label,
         }

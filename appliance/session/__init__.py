@@ -2,6 +2,7 @@
 
 from appliance.session.addresses import Place, addresses_of
 from appliance.session.gate import GateSettings
+from appliance.session.household import Household
 from appliance.session.listener import Listener
 from appliance.session.oidc import Provider, Verifier
 from appliance.session.pairing import NotNow, Offer, Pairing
@@ -10,6 +11,7 @@ from appliance.session.sockets import listen
 
 __all__ = [
     "GateSettings",
+    "Household",
     "LinkSettings",
     "Listener",
     "NotNow",

@@ -1,4 +1,4 @@
-"""A guest on a link: the exchange of ``appliance.pairing``, and the device that comes of it.
+"""A guest on a link: the exchange of ``appliance.pairing``, and the device or box that comes of it.
 
 Bounds. Each step ends after ``STEP_S``. Computing happens in one thread, one exchange after the other, at
 most ``BEGINNINGS_MAX`` for each code; the answer goes out on the next multiple of ``ANSWER_EVERY_S``, because
@@ -12,7 +12,15 @@ from typing import Protocol, TypeVar
 import trio
 
 from appliance.log import get_logger
-from appliance.pairing import Asked, BadFrame, Host, NodeGift, Proved, Taken
+from appliance.pairing import (
+    Asked,
+    BadFrame,
+    Host,
+    Introduced,
+    NodeGift,
+    Proved,
+    Taken,
+)
 from appliance.session.errors import LinkLost
 from appliance.session.pairing import NotNow, Offer
 from appliance.session.requests import Fresh
@@ -27,6 +35,8 @@ STEP_S = 5.0
 QUEUE_S = 10.0
 """For the answer: as many as can be begun with all codes, at 100 ms each, and some."""
 ANSWER_EVERY_S = 0.25
+ADMIT_S = 30.0
+"""For all boxes in reach to have a new one on stable storage. The guest waits for as long."""
 
 
 class GuestLink(Protocol):
@@ -46,7 +56,7 @@ class GuestLink(Protocol):
 
 async def join(service: Service, link: GuestLink, first: bytes) -> None:
     """Serve a guest, whose first octets are ``first``. Returns when its last frame is in the outbox. If it is
-    cancelled after the guest has said that it has its password, the device may be in force or not.
+    cancelled after the guest has said that it has its gift, the device or box may be in force or not.
     """
     host = Host(service.place.fingerprint)
     host.receive_data(first)
@@ -68,6 +78,10 @@ async def _join(service: Service, link: GuestLink, host: Host) -> bytes:
     pairing.judge(offer, proved.right)
     paired = False
     try:
+        if offer.kind == "box":
+            confirmed = await _join_box(service, link, host)
+            paired = True
+            return confirmed
         fresh = Fresh.make()
         link.send(host.give(_gift(service, offer, fresh)))
         await _next(link, host, Taken)
@@ -78,6 +92,19 @@ async def _join(service: Service, link: GuestLink, host: Host) -> bytes:
     uid = service.store.site.members[offer.member].uid
     log.info("device paired", member=uid, device=node, address=link.address)
     return host.confirm()
+
+
+async def _join_box(service: Service, link: GuestLink, host: Host) -> bytes:
+    household = service.household
+    if household is None:
+        raise NotNow("this box takes no other box in: it is not ready yet, try again in a minute")
+    card = (await _next(link, host, Introduced)).card
+    link.send(host.give(household.gift()))
+    await _next(link, host, Taken)
+    link.allow(ADMIT_S)
+    slot = await household.admit(card)
+    log.info("box paired", name=card.name, slot=slot, address=link.address)
+    return host.confirm(slot)
 
 
 async def _next(link: GuestLink, host: Host, kind: type[T]) -> T:

@@ -1,8 +1,9 @@
 """Who may come in now: the pairing window, and the codes that are out.
 
 Two ways in, and both end by themselves. While the *window* is open a stranger may register (in mode
-``pairing``; by button or word). A *code* lets one device of one member in, for ``CODE_S``, whether the window
-is open or not: whoever may ask for a code may open the window as well, and need not let strangers in for it.
+``pairing``; by button or word). A *code* lets one device of one member in, or one more box, for ``CODE_S``,
+whether the window is open or not: whoever may ask for a code may open the window as well, and need not let
+strangers in for it.
 
 A code is good for one guess. At most ``CODES`` that were not used are made in ``CODE_S``, until somebody
 opens the window anew: so nobody in the network gets more than three guesses for anything that a person does.
@@ -19,6 +20,7 @@ from typing import Literal
 from appliance.pairing import CODES, Code
 
 Mode = Literal["open", "pairing", "closed"]
+Kind = Literal["node", "box"]
 CODE_S = 300.0
 BEGINNINGS_MAX = 10
 """How often an exchange may be begun with one code: each costs some 10 to 100 ms of computing."""
@@ -30,8 +32,9 @@ class NotNow(Exception):
 
 @dataclass(slots=True)
 class Offer:
-    """A code that is out, and what for. ``void``: a guess was wrong. ``given``: it was used, and the device
-    has yet to say that it has what it was given; ``lost``: it never did.
+    """A code that is out, and what for: a device of a member (kind ``node``), or another box of the site
+    (``box``, with no member). ``void``: a guess was wrong. ``given``: it was used, and who used it has yet to
+    say that it has what it was given; ``lost``: it never did.
     """
 
     code: Code
@@ -40,7 +43,7 @@ class Offer:
     until: float
     state: Literal["open", "void", "given", "lost", "paired"] = "open"
     beginnings: int = 0
-    kind: str = "node"
+    kind: Kind = "node"
 
 
 class Pairing:
@@ -98,6 +101,13 @@ class Pairing:
     def offer(self, member: int, label: str) -> Offer:
         """Make a code for a new device of a member. Raises ``NotNow``."""
         self._check_mode()
+        return self._offer(member, label, "node")
+
+    def offer_box(self) -> Offer:
+        """Make a code for another box; also where registration is closed. Raises ``NotNow``."""
+        return self._offer(0, "", "box")
+
+    def _offer(self, member: int, label: str, kind: Kind) -> Offer:
         number = next((n for n in range(1, CODES + 1) if not self._is_taken(n)), None)
         if number is None:
             wait_s = min(offer.until for offer in self._offers.values()) - self._clock()
@@ -105,7 +115,8 @@ class Pairing:
                 f"{CODES} codes are out, or were tried and are void: wait {math.ceil(wait_s)} s,"
                 " or open pairing anew, with the button or   pocket pair open"
             )
-        offer = self._offers[number] = Offer(Code.make(number), member, label, self._clock() + CODE_S)
+        until = self._clock() + CODE_S
+        offer = self._offers[number] = Offer(Code.make(number), member, label, until, kind=kind)
         self._tell()
         return offer
 

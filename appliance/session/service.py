@@ -9,6 +9,7 @@ import trio
 from appliance.delivery import CourierSettings, Exchange
 from appliance.session.addresses import Place
 from appliance.session.gate import Gate, GateSettings
+from appliance.session.household import Household
 from appliance.session.oidc import Verifier
 from appliance.session.pairing import Pairing
 from appliance.site import Presence
@@ -52,6 +53,7 @@ class Service:
         self.pairing_limiter = trio.CapacityLimiter(1)
         self.verifier = verifier
         self.place = place
+        self.household: Household | None = None
         self.presence = Presence()
         self.gate = Gate(settings.gate)
         store.publish = exchange.publish
