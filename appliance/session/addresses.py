@@ -64,6 +64,6 @@ def _address_without_router(family: socket.AddressFamily) -> str | None:
             else:
                 probe.connect(("ff05::fb", 9, 0, index))
             found.append(ip_address(probe.getsockname()[0].partition("%")[0]))
-    usable = [ip for ip in found if not (ip.version == 6 and ip.is_link_local)]
+    usable = [ip for ip in found if not (ip.is_unspecified or (ip.version == 6 and ip.is_link_local))]
     best = min(usable, key=lambda ip: ip.is_link_local, default=None)
     return None if best is None else str(best)

@@ -23,7 +23,7 @@ IPV4 = "ip address add 192.168.7.5/24 dev eth0"
 LOCAL = "ip address add 169.254.7.5/16 dev eth0"
 IPV6 = "ip address add fd00:7::5/64 dev eth0 nodad"
 ROUTER = "ip route add default via 192.168.7.1"
-BRIDGE = "ip link add br0 type bridge && ip address add 169.254.9.9/16 dev br0 && ip link set br0 up"
+BRIDGE = "ip link add br0 type bridge && ip address add 192.168.7.6/24 dev br0 && ip link set br0 up"
 
 needs_networks = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("unshare") is None, reason="makes a network: run as root"
@@ -51,7 +51,7 @@ def shown(family: str, *setup: str) -> str:
         ([IPV4, UP, ROUTER], "=192.168.7.5:0"),
         ([IPV4, UP], "=192.168.7.5:0"),
         ([LOCAL, UP], "=169.254.7.5:0"),
-        ([BRIDGE, IPV4, UP], "=192.168.7.5:0"),
+        ([LOCAL, UP, BRIDGE], "=192.168.7.6:0"),
         ([UP], f"={socket.gethostname()}:0"),
     ],
     ids=["a router", "no router", "a cable alone", "a better one", "none"],
