@@ -21,6 +21,7 @@ CABLE = "ip link set lo up && ip link add eth0 type veth peer name far && ip lin
 UP = "ip link set eth0 up"
 IPV4 = "ip address add 192.168.7.5/24 dev eth0"
 LOCAL = "ip address add 169.254.7.5/16 dev eth0"
+LOCAL6 = "ip address add fe80::5/64 dev eth0 nodad"
 IPV6 = "ip address add fd00:7::5/64 dev eth0 nodad"
 ROUTER = "ip route add default via 192.168.7.1"
 BRIDGE = "ip link add br0 type bridge && ip address add 192.168.7.6/24 dev br0 && ip link set br0 up"
@@ -62,8 +63,8 @@ def test_an_address_is_told_that_others_in_the_network_can_use(setup, address):
 
 @needs_networks
 def test_of_ipv6_none_is_told_that_needs_an_interface():
-    assert shown("socket.AF_INET6", UP) == f"={socket.gethostname()}:0"
-    assert shown("socket.AF_INET6", UP, IPV6) == "=[fd00:7::5]:0"
+    assert shown("socket.AF_INET6", UP, LOCAL6) == f"={socket.gethostname()}:0"
+    assert shown("socket.AF_INET6", UP, LOCAL6, IPV6) == "=[fd00:7::5]:0"
 
 
 def test_an_address_that_was_configured_is_told_as_it_is():
