@@ -33,6 +33,9 @@ BACKOFF_MAX_S = 30.0
 HELD_WELL_S = 10.0
 """After so long without trouble the next attempt comes soon again."""
 
+OPEN_SLOW_S = 2.0
+"""Opening takes milliseconds. A driver that takes longer than this is said to hang."""
+
 CLOSE_S = 0.5
 """Some drivers wait up to 30 s for the last octets to be sent. We do not: the thread is left behind."""
 
@@ -107,9 +110,11 @@ def _close(device: serial.Serial) -> None:
 
 @asynccontextmanager
 async def open_port(path: str, baud: int = BAUD) -> AsyncIterator[Port]:
-    """The port at `path`, for us alone, closed at the end. Raises PortError."""
+    """The port at `path`, for us alone, closed at the end. Raises PortError. When cancelled before it is
+    open, the thread that opens it is left behind, and what it opened is closed with the last reference.
+    """
     try:
-        device = await trio.to_thread.run_sync(_open, path, baud)
+        device = await trio.to_thread.run_sync(_open, path, baud, abandon_on_cancel=True)
     except (OSError, ValueError, termios.error) as error:
         raise explain(path, error) from None
     port = Port(device)
@@ -150,6 +155,8 @@ class Attendant:
         self._health = health
         self._baud = baud
         self._open: set[str] = set()
+        self._opening: dict[str, float] = {}
+        """Since when."""
         self._failures: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
 
@@ -166,13 +173,25 @@ class Attendant:
                     if trio.current_time() >= self._not_before.get(path, 0):
                         self._open.add(path)
                         nursery.start_soon(self._attend, path)
+                self._tell_slow()
                 await trio.sleep(LOOK_S)
+
+    def _tell_slow(self) -> None:
+        for path, since in self._opening.items():
+            if trio.current_time() - since > OPEN_SLOW_S:
+                self._health.warn(
+                    topic(path),
+                    f"serial port {path} does not open, its driver hangs: unplug what is connected there and"
+                    " start the box again, or take it out of console.ports",
+                )
 
     async def _attend(self, path: str) -> None:
         opened = None
+        self._opening[path] = trio.current_time()
         try:
             async with open_port(path, self._baud) as port:
                 opened = trio.current_time()
+                del self._opening[path]
                 self._health.warn(topic(path), None)
                 log.info("console open", port=path)
                 await self._talk(path, port)
@@ -188,6 +207,7 @@ class Attendant:
             log.exception("console failed", port=path)
         finally:
             self._open.discard(path)
+            self._opening.pop(path, None)
             if opened is not None and trio.current_time() - opened >= HELD_WELL_S:
                 self._failures.pop(path, None)
             failures = self._failures[path] = self._failures.get(path, 0) + 1
