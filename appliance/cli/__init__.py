@@ -16,6 +16,7 @@ from appliance.cli.journal import journal
 from appliance.cli.logs import log
 from appliance.cli.pairing import pair
 from appliance.cli.panel import identify, panel
+from appliance.cli.peers import peer
 from appliance.cli.people import device, group, member
 from appliance.cli.resetting import factory_reset
 from appliance.cli.serve import serve
@@ -47,6 +48,7 @@ for word in (
     device,
     group,
     pair,
+    peer,
     find,
     identify,
     panel,

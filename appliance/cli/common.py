@@ -58,11 +58,15 @@ def print_json(result: Any, indent: int | None = 2) -> None:
     click.echo(json.dumps(result, indent=indent, ensure_ascii=False))
 
 
-def candidates(context: click.Context, word: str, timeout_s: float = 0.5) -> list[Any]:
-    """What the box lists, for completing a name on the command line; nothing if it cannot be asked."""
+def candidates(context: click.Context, word: str, timeout_s: float = 0.5, of: str = "") -> list[Any]:
+    """What the box lists, for completing a name on the command line; nothing if it cannot be asked. `of`: the
+    part of its answer that is the list.
+    """
     data = context.params.get("data") or default_data()
     try:
         found = call(Path(data), word, {}, timeout_s)
     except ControlError:
         return []
+    if of and isinstance(found, dict):
+        found = found.get(of)
     return found if isinstance(found, list) else []

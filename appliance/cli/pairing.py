@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -127,10 +128,10 @@ def pair_code(member: str, label: str, wait: bool, data: Path, as_json: bool) ->
         click.echo(facts([("code", dig(made, "code")), ("address", address)]))
         click.echo(f"good for {age(dig(made, 'open_s'))} and one guess: type both into {printable(label)}")
     if wait:
-        wait_for(data, dig(made, "number"), as_json)
+        wait_for(data, dig(made, "number"), as_json, OUTCOMES)
 
 
-def wait_for(data: Path, number: int, as_json: bool) -> None:
+def wait_for(data: Path, number: int, as_json: bool, outcomes: Mapping[str, str]) -> None:
     """Tell what becomes of a code."""
     state = "open"
     while state in ("open", "given"):
@@ -141,7 +142,7 @@ def wait_for(data: Path, number: int, as_json: bool) -> None:
     if as_json:
         print_json(code, indent=None)
     else:
-        click.echo(OUTCOMES.get(state, state))
+        click.echo(outcomes.get(state, state))
     if state != "paired":
         raise SystemExit(1)
 

@@ -13,6 +13,7 @@ import click
 from appliance.cli.common import ask, asks_box, print_json
 from appliance.cli.tables import age, count, dig, facts, printable, size
 
+CHECK_S = 3.0
 CLEAR = "\x1b[H\x1b[2J"
 FIGURE = re.compile(r"\{([\w.]+)\}")
 SIZES = {"queues.octets", "store.octets_written", "disk.free", "disk.total", "disk.reserve", "disk.data"}
@@ -40,7 +41,8 @@ DISK = "{disk.free} free of {disk.total}, {disk.reserve} kept in reserve, {disk.
     help="How often. [2]",
 )
 @click.option("--count", "times", type=click.IntRange(1), metavar="N", help="Watch N times, then stop.")
-def status(data: Path, as_json: bool, watch: bool, every_s: float, times: int | None) -> None:
+@click.option("--check", is_flag=True, help="Print nothing; the exit code is 1 unless the box serves.")
+def status(data: Path, as_json: bool, watch: bool, every_s: float, times: int | None, check: bool) -> None:
     """How the box is doing.
 
     \b
@@ -48,7 +50,12 @@ def status(data: Path, as_json: bool, watch: bool, every_s: float, times: int | 
       pocket status
       pocket status --watch
       pocket status --json | jq .queues.oldest_s
+      pocket status --check && echo it serves
     """
+    if check:
+        if dig(ask(data, "status", CHECK_S), "state") not in ("serving", "warning"):
+            raise SystemExit(1)
+        return
     if not watch and times is None:
         result = ask(data, "status")
         print_json(result) if as_json else click.echo(describe(result))
