@@ -1,17 +1,22 @@
 """Sessions: clients' links, from the accepted connection to the last quit."""
 
 from appliance.session.addresses import Place, addresses_of
+from appliance.session.errors import LinkLost
 from appliance.session.gate import GateSettings
 from appliance.session.household import Household
 from appliance.session.listener import Listener
 from appliance.session.oidc import Provider, Verifier
 from appliance.session.pairing import NotNow, Offer, Pairing
-from appliance.session.service import LinkSettings, Service
-from appliance.session.sockets import listen
+from appliance.session.service import Caller, LinkSettings, Service
+from appliance.session.sockets import listen, watch_peer
+from appliance.session.tls import PEER_NAME, TlsStream, let_peers_in
 
 __all__ = [
+    "PEER_NAME",
+    "Caller",
     "GateSettings",
     "Household",
+    "LinkLost",
     "LinkSettings",
     "Listener",
     "NotNow",
@@ -20,7 +25,10 @@ __all__ = [
     "Place",
     "Provider",
     "Service",
+    "TlsStream",
     "Verifier",
     "addresses_of",
+    "let_peers_in",
     "listen",
+    "watch_peer",
 ]

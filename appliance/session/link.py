@@ -15,6 +15,7 @@ reader stops when the client does not take its acks.
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import ssl
 
@@ -110,6 +111,16 @@ class Link:
         """Let a guest take so long for its next step."""
         self._scope.deadline = trio.current_time() + seconds
 
+    @property
+    def stream(self) -> TlsStream:
+        """For who takes the whole link over."""
+        return self._stream
+
+    def proven(self) -> None:
+        """It is another box: it stays as long as it likes."""
+        self._scope.deadline = math.inf
+        self.service.gate.logged_in(self)
+
     def suspect(self) -> None:
         """Somebody says that this link is dead: have the system look at once, until octets come."""
         if not self._suspected:
@@ -134,6 +145,10 @@ class Link:
             with self._scope:
                 self._scope.deadline = trio.current_time() + service.settings.login_timeout_s
                 await self._stream.handshake()
+                if self._stream.is_peers:
+                    with self._reading:
+                        await service.peers(self)
+                    return
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._send_all)
                     await self._serve()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import trio
 
@@ -12,6 +14,7 @@ from appliance.session.gate import Gate, GateSettings
 from appliance.session.household import Household
 from appliance.session.oidc import Verifier
 from appliance.session.pairing import Pairing
+from appliance.session.tls import TlsStream
 from appliance.site import Presence
 from appliance.store import Store
 
@@ -30,6 +33,22 @@ class LinkSettings:
     message_octets: int = 1 << 30
     courier: CourierSettings = field(default_factory=CourierSettings)
     gate: GateSettings = field(default_factory=GateSettings)
+
+
+class Caller(Protocol):
+    """A link on which another box calls."""
+
+    address: str
+
+    @property
+    def stream(self) -> TlsStream: ...
+
+    def proven(self) -> None:
+        """It is the box that it says; until then the link has only moments."""
+
+
+async def nobody(caller: Caller) -> None:
+    """A box without others."""
 
 
 class Service:
@@ -55,6 +74,7 @@ class Service:
         self.place = place
         self.household: Household | None = None
         self.presence = Presence()
+        self.peers: Callable[[Caller], Awaitable[None]] = nobody
         self.gate = Gate(settings.gate)
         store.publish = exchange.publish
         store.on_dropped = exchange.cut

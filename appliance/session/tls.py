@@ -23,31 +23,56 @@ from appliance.session.sockets import outgoing_octets
 
 T = TypeVar("T")
 
+PEER_NAME = "peer.pocket.internal"
+"""The server name by which one box calls another, on the port that clients use as well."""
+
 RECORD = 16384
 """The most that one TLS record carries; a shorter result of recv says that nothing more is there now."""
 
 
 class TlsStream:
-    """The server's end of a TLS connection over ``sock``, which becomes this object's."""
+    """One end of a TLS connection over ``sock``, which becomes this object's: the server's, or that of a
+    client which asks for ``server_name``.
+    """
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, server_name: str | None = None) -> None:
         """Nothing is sent or received yet."""
         sock.setblocking(False)
         self._sock: socket.socket = sock
         self._context = context
+        self._server_name = server_name
 
     async def handshake(self) -> None:
         """Raises ``LinkLost`` if the other side does not speak TLS or goes away. Put a deadline around it.
 
-        TLS begins when something comes: a handshake holds some 100 KiB, which who is silent does not get.
+        A server's end begins when something comes: a handshake holds some 100 KiB, which who is silent does
+        not get.
         """
-        await self._wait(trio.lowlevel.wait_readable)
+        server = self._server_name is None
+        if server:
+            await self._wait(trio.lowlevel.wait_readable)
         try:
-            tls = self._context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
+            tls = self._context.wrap_socket(
+                self._sock,
+                server_side=server,
+                server_hostname=self._server_name,
+                do_handshake_on_connect=False,
+            )
         except (OSError, ValueError) as error:
             raise LinkLost(str(error)) from error
         self._sock = tls
         await self._retry(tls.do_handshake)
+
+    @property
+    def is_peers(self) -> bool:
+        """Whether the client asked for ``PEER_NAME``, and there is somebody for that. After the handshake."""
+        return isinstance(self._sock, ssl.SSLSocket) and self._sock.context is not self._context
+
+    @property
+    def certificate(self) -> bytes:
+        """What the other end showed, in DER form; nothing if it showed none."""
+        shown = self._sock.getpeercert(binary_form=True) if isinstance(self._sock, ssl.SSLSocket) else None
+        return shown or b""
 
     async def receive(self, max_octets: int = 65536) -> bytes:
         """What there is, at least one octet; ``b""`` at the end, also at one without close_notify. Raises
@@ -149,3 +174,13 @@ class TlsStream:
             await wait(self._sock)
         except (trio.ClosedResourceError, OSError, ValueError) as error:
             raise LinkLost("closed") from error
+
+
+def let_peers_in(context: ssl.SSLContext, peers: ssl.SSLContext) -> None:
+    """Have those who ask for ``PEER_NAME`` shown the certificate of ``peers``."""
+
+    def choose(tls: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
+        if name == PEER_NAME:
+            tls.context = peers
+
+    context.sni_callback = choose
