@@ -24,7 +24,9 @@ TEMPLATE = """\
 # keepalived for the box {name} ({box}) of a pocket site. Made by: pocket peer keepalived --address {shared}
 # On each box: apt install keepalived, put what this command prints THERE into
 # /etc/keepalived/keepalived.conf, systemctl restart keepalived.
-# Then have clients told of the address, on each box in pocket.toml:  [peer] addresses = ["={host}:{port}"]
+# Then have clients told of it, in pocket.toml of each box:
+#   [peer]
+#   addresses = ["={host}:{port}", "={own}:{port}"]
 # The box has to listen on all addresses, as it does unless `listen` says otherwise.
 
 global_defs {{

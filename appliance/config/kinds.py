@@ -20,6 +20,7 @@ UNITS |= {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
 PARAMS_OCTETS_MAX = 2048
 HOST = re.compile(r"[0-9A-Za-z_.:%-]*")
+PLACE = re.compile(r"[=+]?(?:[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 HOUR = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
@@ -221,6 +222,19 @@ class Texts(Kind):
 
     def write(self, value: Any) -> str:
         return "[" + ", ".join(map(quoted, value)) + "]"
+
+
+@dataclass(frozen=True)
+class Places(Texts):
+    """A list of addresses as people type them into a client: =HOST:PORT."""
+
+    def read(self, raw: object, base: Path) -> tuple[str, ...]:
+        places = super().read(raw, base)
+        for place in places:
+            found = PLACE.fullmatch(place)
+            if found is None or not 0 < int(found[1]) < 65536:
+                raise ValueError(f'has {quoted(place)}, which is no address: write "=HOST:PORT"')
+        return tuple(place if place[0] in "=+" else f"={place}" for place in places)
 
 
 class Clock(Kind):

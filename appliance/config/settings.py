@@ -21,6 +21,7 @@ from appliance.config.kinds import (
     Kind,
     Number,
     Params,
+    Places,
     Size,
     Text,
     Texts,
@@ -259,6 +260,16 @@ class Discovery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """This box among the others of its site."""
+
+    name: str = setting(Text(0, 64), "")
+    addresses: tuple[str, ...] = setting(Places(8, 255), ())
+    ack_wait_ms: int = setting(Count(0, 10_000), 500)
+    strict: bool = setting(Flag(), False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """All settings of one box."""
 
@@ -279,4 +290,5 @@ class Config:
     panel: Panel = section(Panel)
     console: Console = section(Console)
     discovery: Discovery = section(Discovery)
+    peer: Peer = section(Peer)
     auth: Auth = section(Auth)

@@ -193,7 +193,7 @@ def test_keepalived_is_told_all_boxes_and_what_health_is(pocket, tmp_path):
     assert "    unicast_peer {\n        192.168.1.6    # kitchen\n    }" in text
     assert "192.168.1.250/24 dev eth0" in text
     assert f"status --check --data {tmp_path}" in text
-    assert '[peer] addresses = ["=192.168.1.250:4433"]' in text
+    assert 'addresses = ["=192.168.1.250:4433", "=192.168.1.5:4433"]' in text
 
 
 def test_the_boxes_agree_on_the_router_and_not_on_the_priority(pocket, tmp_path):

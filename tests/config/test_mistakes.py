@@ -46,6 +46,10 @@ def told(tmp_path):
         ),
         ("[limit]\nlinks = 5", "FILE:1: there is no limit: did you mean limits?"),
         ("links = 5", "FILE:1: there is no links: links belongs under [limits]"),
+        (
+            '[peer]\naddresses = ["home"]',
+            'FILE:2: peer.addresses has "home", which is no address: write "=HOST:PORT"',
+        ),
         ("[tls]\nname = 'x'", "FILE:2: there is no tls.name: name belongs under the top"),
         (
             "[link]\nwindow_octets = 5",
@@ -289,3 +293,15 @@ def test_optional_providers_do_not_ask_for_proof(tmp_path):
     }
     file.write_text(PROVIDER + VERIFIED)
     assert load(file).auth.register_required
+
+
+@pytest.mark.parametrize("address", ["=box.local:4433", "box:1", "+box.example:443", "=[fd00::1]:65535"])
+def test_addresses_of_a_box_are_written_as_people_type_them(address):
+    (read,) = load(None, {"peer.addresses": [address]}).peer.addresses
+    assert read.endswith(address) and read[0] in "=+"
+
+
+@pytest.mark.parametrize("address", ["box", "box:0", "box:65536", "fd00::1:4433", "=a b:1", ":4433", "[x]:1"])
+def test_what_is_no_address_of_a_box(address):
+    with pytest.raises(ConfigError, match="which is no address"):
+        load(None, {"peer.addresses": [address]})
