@@ -48,7 +48,7 @@ def told(tmp_path):
         ("links = 5", "FILE:1: there is no links: links belongs under [limits]"),
         (
             '[peer]\naddresses = ["home"]',
-            'FILE:2: peer.addresses has "home", which is no address: write "=HOST:PORT"',
+            'FILE:2: peer.addresses = [\'home\'] has "home", which is no address: write "=HOST:PORT"',
         ),
         ("[tls]\nname = 'x'", "FILE:2: there is no tls.name: name belongs under the top"),
         (
