@@ -32,7 +32,7 @@ DEFER_S = 0.6
 IDLE_S = 1.0
 """Between questions of who may not take the name, while nobody has it."""
 STRANGER_S = 5.0
-MEET_S, ALONE_S = 2.0, 10.0
+MEET_S, ALONE_S = 2.0, 5.0
 """Between a holder's questions whether another holds it, too; while no other box of the site is about."""
 ABOUT_S = 600.0
 """For how long a box that was heard counts as being about."""
@@ -138,7 +138,8 @@ class Keeper:
             return
         if note.box:
             self._heard_at = now
-            if note.says in ("asks", "wants"):
+            self._learn(note.addresses)
+            if note.says == "asks":
                 self._near_at = now
             if note.says == "holds":
                 self._left(note, now) if note.gone else self._holds(note, where, now)
@@ -165,12 +166,14 @@ class Keeper:
         due = min([self._meet_at, *self._claims, *self._disputed()]) if self.held else self._ask_at
         return acts, max(0.0, due - now)
 
-    def _holds(self, note: Note, where: Where, now: float) -> None:
-        for address in note.addresses:
+    def _learn(self, addresses: frozenset[bytes]) -> None:
+        for address in addresses:
             self._known.pop(address, None)
             self._known[address] = None
         while len(self._known) > KNOWN_MAX:
             del self._known[next(iter(self._known))]
+
+    def _holds(self, note: Note, where: Where, now: float) -> None:
         if self.held:
             if note.box > self.box:
                 if now - self._claimed_at >= ANEW_S:
@@ -179,6 +182,7 @@ class Keeper:
             self._leave(note.box, now)
         self.holder, self._where = note.box, where
         self._theirs = note.addresses or self._theirs
+        self._defer_until = float("-inf")
         self._answered(CHECK_S, now)
 
     def _left(self, note: Note, now: float) -> None:

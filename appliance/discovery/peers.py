@@ -32,6 +32,8 @@ PEERS_MAX = 64
 ASKING_MAX = 8
 """Boxes that were named without an address, and are asked after at once."""
 DELIVER_S = 0.1
+AGAIN_S = 1.0
+"""Between two times that a box is told that did not move."""
 
 Place = tuple[tuple[str, ...], int]
 V = TypeVar("V")
@@ -67,7 +69,7 @@ class Peers:
     def heard(self, box: str) -> None:
         """A box speaks after a silence: it is told again where it is."""
         place = self._places.get(box)
-        if place is not None and time.monotonic() - self._told_at.get(box, 0.0) > 1.0:
+        if place is not None and time.monotonic() - self._told_at.get(box, 0.0) > AGAIN_S:
             self._tell(box, place)
 
     def changed(

@@ -91,12 +91,11 @@ async def run_discovery(
         log.info("not announced: the box listens to this machine only", listen=list(settings.listen))
         return
     peers = Peers(settings.site_id, settings.box_id, found) if found and settings.site_id else None
-    name = name or SiteName()
-    discovery = _Discovery(settings, health, name, peers)
+    discovery = _Discovery(settings, health, name or SiteName(), peers)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(discovery.watch)
         nursery.start_soon(discovery.serve)
-        nursery.start_soon(vouch, name, discovery.desk, health, settings.warn_after_s)
+        nursery.start_soon(vouch, discovery.name, discovery.desk, health, settings.warn_after_s)
         if peers is not None:
             nursery.start_soon(peers.deliver)
 
@@ -107,7 +106,7 @@ class _Discovery:
     ) -> None:
         self._settings = settings
         self._health = health
-        self._name, self._peers = name, peers
+        self.name, self._peers = name, peers
         self.desk: Desk | None = None
         host = settings.host
         if settings.site_id:
@@ -120,6 +119,8 @@ class _Discovery:
         self._plan: Plan | None = None
         self._joined: frozenset[int] = frozenset()
         """The interfaces that have been up ever since we claimed our names there."""
+        self._up = self._joined
+        """Those of the plan that have been up ever since we took it up: they may go while we claim."""
         self._told_addresses: set[str] = set()
         self._recent: dict[bytes, float] = {}
         self._woken = trio.Event()
@@ -167,6 +168,7 @@ class _Discovery:
         self._recent = {ip: until for ip, until in self._recent.items() if until > now}
         self._recent |= dict.fromkeys(found.own, now + RECENT_S)
         self._joined &= found.links
+        self._up &= found.links
         if found != self._plan:
             self._plan = found
             self._wake()
@@ -199,6 +201,7 @@ class _Discovery:
             raise NoMulticast(
                 f"the box listens on {', '.join(self._settings.listen)}, which is no address here"
             )
+        self._up = current.links
         if self.desk is not None and not self._joined:
             self.desk.away()
         responder = await self._open(current)
@@ -211,7 +214,7 @@ class _Discovery:
                 self._names = self._first
             if not current.links <= self._joined:
                 await self._claim(responder, current)
-            self._joined = current.links
+            self._joined = self._up
             await self._publish(responder, current)
             gone = self._told_addresses.difference(current.addresses)
             self._told_addresses = set(current.addresses)
@@ -297,7 +300,7 @@ class _Discovery:
 
     async def _hear_echo(self, responder: Responder, current: Plan) -> None:
         deadline = time.monotonic() + ECHO_S
-        while not responder.ear.echo:
+        while not responder.ear.echo and self._plan == current:
             if time.monotonic() > deadline:
                 raise NoMulticast(
                     "what is announced does not come back: a firewall may drop UDP port 5353; "
@@ -382,9 +385,8 @@ class _Discovery:
         self._since, self._reason, self._told = None, "", ""
         self._health.warn(TOPIC, None)
         if self.desk is None:
-            first = self._names.host == self._first.host
-            self._name.name = self._first.host.rstrip(".")
-            self._name.told(self._settings.box_id if first else None, first)
+            held = self._names.host == self._first.host
+            self.name.alone(self._first.host, self._settings.box_id if held else None)
         known: dict[str, object] = {
             "name": self._names.instance,
             "host": self._names.host.rstrip("."),

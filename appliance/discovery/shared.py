@@ -62,6 +62,10 @@ class SiteName:
         """Discovery's own: who holds it now."""
         self.holder, self.held = holder, held
 
+    def alone(self, name: str, holder: str | None) -> None:
+        """Discovery's own: the name is the box's only one, and it has it, or others have."""
+        self.name, self.holder, self.held = name.rstrip("."), holder, holder is not None
+
 
 def _nothing() -> None:
     """Nobody listens."""

@@ -37,7 +37,7 @@ from appliance.discovery.names import LOCAL
 from appliance.discovery.settings import BOX_ID
 
 Says = Literal["looks", "asks", "wants", "holds"]
-"""Who looks would not hold the name, who asks would, who wants it is about to."""
+"""Who looks would not hold the name or only if nobody else does, who asks would, who wants it is about to."""
 
 TTL_S = 10
 """How long clients believe an address of the name. After that, who slept through a change asks anew."""
@@ -114,12 +114,10 @@ class Plate:
         )
 
     def question(self, says: Says, addresses: Iterable[bytes], *, unicast: bool) -> DNSOutgoing:
-        """Ask who holds the name, and say who asks. Who wants or holds it says where it would lead."""
+        """Ask who holds the name, and say who asks and where it would lead."""
         out = DNSOutgoing(QUERY)
         out.add_question(DNSQuestion(self.name, ANY, IN | (UNICAST if unicast else 0)))
-        records: list[Any] = [self._text(says, TTL_S)]
-        if says in ("wants", "holds"):
-            records += self._addresses(addresses, TTL_S)
+        records: list[Any] = [self._text(says, TTL_S), *self._addresses(addresses, TTL_S)]
         out.authorities.extend(records)
         return out
 

@@ -134,6 +134,11 @@ class Process:
             if text in fact["text"]:
                 return fact["text"]
 
+    def resolves(self, address, timeout_s=8.0):
+        """Wait until avahi resolves to the address; when it did."""
+        line = self.line(f"\t{address}", timeout_s)
+        return float(line.split()[0])
+
     def holder(self, wanted, timeout_s=8.0):
         """Wait until the box says that this one holds the site's name, or nobody (None)."""
         deadline = time.monotonic() + timeout_s
@@ -143,9 +148,9 @@ class Process:
                 return fact
 
     def leads(self, machine, timeout_s=8.0):
-        """Wait until the resolver says that the name leads to the machine, and there alone (None: nowhere)."""
+        """Wait until the resolver says that the name leads to the machine, and there alone."""
         deadline = time.monotonic() + timeout_s
-        wanted = [machine.address, machine.address6] if machine else []
+        wanted = [machine.address, machine.address6]
         while True:
             fact = self.wait("resolved", max(0.0, deadline - time.monotonic()))
             if fact["resolved"] == wanted:

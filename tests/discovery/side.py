@@ -2,11 +2,11 @@
 
 `box` runs discovery with a real trio loop. It takes lines on standard input: `pair SECONDS`, `busy` (how late
 the loop was at worst since the last time), `pause SECONDS` (of the site's name), `ready 0` or `1`, `error` or
-`well` (in health), `hang SECONDS` (the loop), `stop`; it prints JSON lines: what is announced (the log's word),
-health's reasons when they change, who holds the site's name, peers that appear, answers. `find` prints what is
-found. `listen` prints the records that are announced, `resolve` asks for an address all the time and prints the
-answer when it changes, `flood` sends packets, `squat` claims names, `be` has an address name, `take_back` says
-that a box is gone.
+`well` (in health), `hang SECONDS` (the loop), `stop`; it prints JSON lines: what is announced (the log's
+word), health's reasons when they change, who holds the site's name, peers that appear, answers. `find` prints
+what is found. `listen` prints the records that are announced, `resolve` asks for an address all the time and
+prints the answer when it changes, `flood` sends packets, `squat` claims names, `be` has an address name,
+`take_back` says that a box is gone.
 """
 
 import ipaddress
@@ -67,7 +67,7 @@ async def watch_name(name):
         await trio.sleep(0.02)
 
 
-def found(box, addresses, port):
+def peer_found(box, addresses, port):
     say(peer=box, addresses=addresses, port=port)
     raise ZeroDivisionError("whoever is told of a peer does no harm")
 
@@ -78,7 +78,7 @@ async def box(settings):
     loop = Loop()
     name = SiteName()
     async with trio.open_nursery() as nursery:
-        await nursery.start(run_discovery, DiscoverySettings(**settings), health, name, found)
+        await nursery.start(run_discovery, DiscoverySettings(**settings), health, name, peer_found)
         nursery.start_soon(watch_health, health)
         nursery.start_soon(watch_name, name)
         nursery.start_soon(loop.watch)
