@@ -24,11 +24,14 @@ Place = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """What the network is told: the box's id, the port, and the addresses that it listens on."""
+    """What the network is told: the box's id, the port, the addresses that it listens on, and the site's id
+    ("" if it never had a peer).
+    """
 
     box: str
     port: int
     listen: tuple[str, ...]
+    site_id: str = ""
 
     @property
     def only_here(self) -> bool:
@@ -70,6 +73,7 @@ def discovery_settings(config: Config, announced: Announced) -> DiscoverySetting
     return DiscoverySettings(
         site=config.name,
         box_id=announced.box,
+        site_id=announced.site_id,
         version=__version__,
         port=announced.port,
         host=config.discovery.host,

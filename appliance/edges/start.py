@@ -23,6 +23,7 @@ from appliance.health import Health
 from appliance.stop import Stop
 
 if TYPE_CHECKING:
+    from appliance.discovery import FoundPeer, SiteName
     from appliance.panel import Panel
 
 ASK_S = 60.0
@@ -30,13 +31,23 @@ BUSY_S = 0.5
 
 
 async def start_edges(
-    nursery: trio.Nursery, config: Config, health: Health, words: Words, stop: Stop, place: Announced
-) -> None:
-    """Start what the configuration asks for, and add the words about it."""
+    nursery: trio.Nursery,
+    config: Config,
+    health: Health,
+    words: Words,
+    stop: Stop,
+    place: Announced,
+    peer_found: FoundPeer | None = None,
+) -> SiteName | None:
+    """Start what the configuration asks for, and add the words about it. The site's name in the network, None
+    if the box is not announced there. ``peer_found``: see ``run_discovery``.
+    """
+    name = None
     if config.discovery.enabled and not place.only_here:
-        from appliance.discovery import run_discovery
+        from appliance.discovery import SiteName, run_discovery
 
-        await nursery.start(run_discovery, discovery_settings(config, place), health)
+        name = SiteName()
+        await nursery.start(run_discovery, discovery_settings(config, place), health, name, peer_found)
     hand = Hand(words)
     panel: Panel | None = None
     show: Show = _nothing_to_show_with
@@ -56,6 +67,7 @@ async def start_edges(
             pressed = partial(_until_pressed, panel)
         console = ConsoleActions(pressed, hand.is_near)
         await nursery.start(run_console, console_settings(config), words.handlers, health, console)
+    return name
 
 
 class Hand:
