@@ -1,7 +1,8 @@
 """Who holds the site's name: what to say and when, by what was heard and the time. No packets, no clock.
 
-Who does not hold it asks the holder every CHECK_S. When an answer is missing, it asks again every GAP_S, now
-everybody, and says that it wants the name; after ASKS questions without an answer it takes it:
+Who does not hold it asks the holder every CHECK_S. When an answer is missing, it asks again every GAP_S,
+everybody, too (Wi-Fi loses what is said to everybody, but seldom what is said to one), and says that it wants
+the name; after ASKS questions without an answer it takes it:
 
     holder dies ... CHECK_S ... asks, wants, wants, wants, takes: within CHECK_S + ASKS * GAP_S = 1.5 s
     holder says goodbye ... wants, takes: within GAP_S and some
@@ -249,9 +250,12 @@ class Keeper:
                 return
         missed = self._unanswered > 0 or self.holder is None
         self._wanted = able and missed
-        to = None if missed else self._where
         ready: Says = "asks" if self._willing is Willing.YES else "looks"
-        self._acts.append(Ask("wants" if self._wanted else ready, unicast=self._unanswered < 2, to=to))
+        says: Says = "wants" if self._wanted else ready
+        if self._where is not None:
+            self._acts.append(Ask(says, unicast=True, to=self._where))
+        if missed or self._where is None:
+            self._acts.append(Ask(says, unicast=self._unanswered < 2))
         self._unanswered = min(self._unanswered + 1, ASKS)
         idle = self._unanswered == ASKS and not able and now >= self._defer_until
         self._ask_at = now + (IDLE_S if idle else GAP_S)

@@ -31,9 +31,11 @@ OTHER = bytes([192, 0, 2, 99])
 class Network:
     """Boxes "a", "b"... with an address each. Who is in ``cut`` hears nobody and is heard by nobody."""
 
-    def __init__(self, boxes, loss=0.0, seed=0):
+    def __init__(self, boxes, loss=0.0, loss_of_one=None, seed=0):
         self.now = 0.0
         self.random, self.loss = random.Random(seed), loss
+        self.loss_of_one = loss_of_one
+        """Of what is said to one box."""
         self.keepers: dict[str, Keeper] = {}
         self.willing = dict.fromkeys(boxes, Willing.YES)
         self.cut: set[str] = set()
@@ -98,8 +100,9 @@ class Network:
         )
 
     def send(self, sender, to, note):
+        loss = self.loss_of_one if to and self.loss_of_one is not None else self.loss
         for each in [to] if to else list(self.keepers):
-            if each != sender and self.random.random() >= self.loss:
+            if each != sender and self.random.random() >= loss:
                 heapq.heappush(
                     self.packets, (self.now + DELAY_S, self.random.getrandbits(64), sender, each, note)
                 )
@@ -139,9 +142,19 @@ def test_nothing_moves_for_an_hour_and_little_is_said():
     network.run(600)
     assert network.holders == "a"
     everybody = [box for _, box, act in network.sent if not (isinstance(act, Ask) and act.to)]
+    assert all(isinstance(act, Ask) for _, _, act in network.sent)
     assert set(everybody) == {"a"}
     assert len(everybody) <= 600 / MEET_S + 1
     assert len(network.sent) - len(everybody) <= 2 * 600 / CHECK_S + 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_wifi_that_loses_much_of_what_is_said_to_everybody_does_not_move_it(seed):
+    network = Network("ab", seed=seed).run(3)
+    network.loss, network.loss_of_one = 0.3, 0.02
+    network.sent.clear()
+    assert network.run(1800).holders == "a"
+    assert not [act for _, _, act in network.sent if isinstance(act, Goodbye)]
 
 
 def test_a_box_that_is_alone_says_less():
