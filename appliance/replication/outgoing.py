@@ -94,6 +94,11 @@ class Outgoing:
             self._range = want, octets, 0
 
     @property
+    def sending_blob(self) -> bool:
+        """Whether there is more of a range to go."""
+        return self._range is not None
+
+    @property
     def wanted_octets(self) -> list[int] | None:
         """Messages to be read now: then ``give_octets``."""
         return self._asked[0] if self._answer is None and self._asked else None

@@ -16,15 +16,19 @@ from appliance.replication.interface import Arrival, BadEntries, Gap, Octets, Po
 from appliance.store.journal import GENESIS, BoxKey, Checker, Entry, box_id
 
 
+def seed_of(number: int) -> bytes:
+    return hashlib.sha256(b"%d" % number).digest()
+
+
 def make_key(seed: int) -> BoxKey:
-    return BoxKey(Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"%d" % seed).digest()))
+    return BoxKey(Ed25519PrivateKey.from_private_bytes(seed_of(seed)))
 
 
 class Signer:
     """What the engine wants of a box's key."""
 
     def __init__(self, seed: int) -> None:
-        self._private = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"%d" % seed).digest())
+        self._private = Ed25519PrivateKey.from_private_bytes(seed_of(seed))
         self.public = self._private.public_key().public_bytes_raw()
         self.box = box_id(self.public)
 
@@ -154,9 +158,9 @@ class FakeReplica:
     def absent_messages(self) -> list[int]:
         return [msgid for msgid in self.due_messages if msgid not in self.messages]
 
-    async def give_octets(self, octets: Sequence[Octets]) -> None:
+    async def give_octets(self, given: Sequence[Octets]) -> None:
         await trio.lowlevel.checkpoint()
-        self.give_now(octets)
+        self.give_now(given)
 
     def give_now(self, octets: Sequence[Octets]) -> None:
         for message in octets:
@@ -170,7 +174,7 @@ class FakeReplica:
         await trio.lowlevel.checkpoint()
         return [self.messages[msgid] for msgid in msgids if msgid in self.messages]
 
-    def blob_here(self, sha: bytes) -> None:
+    async def blob_here(self, sha: bytes) -> None:
         self.blobs.add(sha)
 
     def saw_clock(self, clock: int) -> None:
@@ -201,8 +205,8 @@ class FakeCopies:
         self.blobs: set[tuple[str, bytes]] = set()
         self.moved = 0
 
-    def reach(self, box: str, reached: bool) -> None:
-        self.reached[box] = reached
+    def reach(self, box: str, up: bool) -> None:
+        self.reached[box] = up
 
     def confirmed(self, box: str, seq: int) -> None:
         self.seqs[box] = max(seq, self.seqs.get(box, 0))

@@ -1,0 +1,402 @@
+"""All links of this box to the other boxes of its site.
+
+For each box of the site one task keeps a link up: it calls whenever there is none. So does the other side; of
+two links that are begun at once the one stays that the lower box id dialed, and a link on which the other
+side calls anew though this one knows of an older is the better one: the other side has lost the old one.
+
+What is committed here goes to all links at once. What boxes confirm goes to ``copies``, which lets acks go.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from appliance.log import get_logger
+from appliance.replication import events, judging
+from appliance.replication.dial import LONGEST_PAUSE_S, SUSPICIOUS_PAUSE_S, dial, hurry
+from appliance.replication.engine import PeerLink
+from appliance.replication.errors import Code, Impostor, PeerError, Refusal, Refused, Unreachable
+from appliance.replication.fetching import Fetcher
+from appliance.replication.host import Bell, Shop
+from appliance.replication.identity import Identity, dial_context
+from appliance.replication.interface import Arrival, BoxState, Copies, Replica
+from appliance.replication.link import HANDSHAKE_S, Session
+from appliance.replication.neighbour import Neighbour, PeerStatus
+from appliance.session import Caller, LinkLost
+from appliance.store import StoreError
+from appliance.store.partial import Partials
+
+log = get_logger(__name__)
+
+LOOK_S: Final = 0.5
+PLACE_S: Final = 5.0
+MARKS_MAX: Final = 240
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the hub sees of the box. ``boxes``: those of the site, by id. ``addresses``: where this box is
+    reached now; ``place``: make that known, called when it is news. ``warn``: what is wrong with a box, or
+    None, by topic. ``named``: the blobs that an entry names. ``on_gap``: a box (id) no longer has what this
+    one lacks, so that a copy has to be taken. ``on_restored``: this box's own journal has gone on elsewhere.
+    ``on_revoked``: this box was put out of the site, as another says.
+    """
+
+    boxes: Callable[[], Mapping[str, BoxState]]
+    addresses: Callable[[], Sequence[str]]
+    place: Callable[[tuple[str, ...]], Awaitable[None]]
+    warn: Callable[[str, str | None], None]
+    named: Callable[[Arrival], Sequence[bytes]]
+    on_gap: Callable[[str], None]
+    on_restored: Callable[[str], None]
+    on_revoked: Callable[[str], None]
+    complete: Callable[[], bool] = lambda: True
+    program: str = ""
+
+
+class Hub:
+    """``run`` in a task; ``accept`` is for calls from others, as ``Service.peers``."""
+
+    def __init__(
+        self, identity: Identity, replica: Replica, copies: Copies, partials: Partials, site: Site
+    ) -> None:
+        self.on_tell: list[Callable[[str, str, bytes], None]] = []
+        """Called with box, topic and payload; may not block."""
+        self.neighbours: dict[str, Neighbour] = {}
+        self.fetcher = Fetcher(replica, partials, self._blob_here, self._suspect)
+        self._identity = identity
+        self._replica = replica
+        self._copies = copies
+        self._site = site
+        self._context = dial_context()
+        self._bell = Bell()
+        self._callers: dict[Session, Caller] = {}
+        self._marks: deque[tuple[float, Mapping[str, int]]] = deque(maxlen=MARKS_MAX)
+        self._running = False
+        self._placed_at = float("-inf")
+        self._sync = Shop(replica, replica.read, True, partials.read, site.complete, site.program)
+        self._copy = Shop(replica, replica.read_all, False, partials.read, site.complete, site.program)
+
+    # what others call
+
+    def peers(self) -> list[PeerStatus]:
+        """The other boxes, by id."""
+        positions, now = self._replica.positions(), trio.current_time()
+        return [self.neighbours[box].status(positions, now) for box in sorted(self.neighbours)]
+
+    def tell(self, topic: str, payload: bytes) -> None:
+        """Tell all boxes in reach something of the moment: at most 64 KiB, in a topic of up to 32
+        characters. What cannot go soon is dropped.
+        """
+        for session in self._sessions():
+            session.tell(topic, payload)
+
+    def add_address(self, box: str, address: str) -> None:
+        """A box was seen there."""
+        neighbour = self.neighbours.get(box)
+        if neighbour is not None and neighbour.learn(address):
+            neighbour.backoff.poke()
+
+    def moved(self, session: Session) -> None:
+        if session.link.purpose == "sync":
+            self._copies.progress(session.box)
+
+    def anew(self) -> None:
+        """What was refused before is wanted now: have all send again from where this box stands."""
+        for session in self._sessions():
+            session.begin_anew()
+
+    # its life
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep links up until cancelled."""
+        self._replica.on_entries.append(self._pushed)
+        self._running = True
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.fetcher.run)
+                task_status.started()
+                while True:
+                    self._look(nursery)
+                    await self._place()
+                    with trio.move_on_after(LOOK_S):
+                        await self._bell.wait()
+        finally:
+            self._running = False
+            self._replica.on_entries.remove(self._pushed)
+
+    async def accept(self, caller: Caller) -> None:
+        """Serve a box that calls. Returns when its link is over."""
+        if not self._running:
+            return
+        session = Session(PeerLink.acceptor(self._identity), caller.stream, caller.address, self, self._sync)
+        self._callers[session] = caller
+        try:
+            await self._run(session)
+        finally:
+            del self._callers[session]
+
+    def _look(self, nursery: trio.Nursery) -> None:
+        """See which boxes there are, and how they do."""
+        boxes = self._site.boxes()
+        own = boxes.get(self._replica.own)
+        if own is not None and own.cut is not None:
+            self._site.on_revoked(self._replica.own)
+        for box, info in boxes.items():
+            if box == self._replica.own:
+                continue
+            neighbour = self.neighbours.get(box)
+            if neighbour is None:
+                neighbour = self.neighbours[box] = Neighbour(box, info)
+                nursery.start_soon(self._keep, neighbour)
+            elif neighbour.update(info):
+                neighbour.backoff.poke()
+            if neighbour.revoked:
+                for session in (neighbour.session, neighbour.giving):
+                    if session is not None:
+                        session.end(Refusal(Code.REVOKED, f"box {box} was put out of the site"))
+        now = trio.current_time()
+        positions = {box: at.seq for box, at in self._replica.positions().items()}
+        self._marks.append((now, positions))
+        for neighbour in self.neighbours.values():
+            neighbour.look(self._marks)
+
+    async def _place(self) -> None:
+        """Make known where this box is reached, if that is news."""
+        if trio.current_time() - self._placed_at < PLACE_S:
+            return
+        self._placed_at = trio.current_time()
+        own = self._site.boxes().get(self._replica.own)
+        addresses = tuple(self._site.addresses())
+        if own is None or tuple(own.addresses) == addresses:
+            return
+        try:
+            await self._site.place(addresses)
+        except StoreError as error:
+            log.warning("this box's addresses could not be made known", error=str(error))
+
+    async def _keep(self, neighbour: Neighbour) -> None:
+        """Call whenever there is no link."""
+        while True:
+            if neighbour.session is not None or neighbour.revoked:
+                await neighbour.unlinked.wait()
+                continue
+            addresses = neighbour.addresses()
+            if addresses:
+                await self._call(neighbour, addresses)
+                if neighbour.session is not None:
+                    continue
+            await neighbour.backoff.wait(SUSPICIOUS_PAUSE_S if neighbour.refused else LONGEST_PAUSE_S)
+
+    async def _call(self, neighbour: Neighbour, addresses: Sequence[str]) -> None:
+        try:
+            stream, address = await dial(addresses, neighbour.info.public, self._context)
+        except Unreachable as error:
+            log.debug("box not reached", peer=neighbour.box, error=str(error))
+            return
+        except Impostor as error:
+            self._ended(neighbour, error)
+            return
+        link = PeerLink.dialer(self._identity, neighbour.box, neighbour.info.public)
+        await self._run(Session(link, stream, address, self, self._sync))
+
+    async def _run(self, session: Session) -> None:
+        hurry(session.tls)
+        try:
+            await session.run()
+        finally:
+            self._left(session)
+
+    # what links ask and say
+
+    def public_of(self, session: Session) -> bytes:
+        """The key of the box that calls. Raises ``Refusal``."""
+        info = self._site.boxes().get(session.box)
+        if info is None or session.box == self._replica.own:
+            raise Refusal(Code.UNKNOWN, "that box is not of this site: pair it first")
+        if session.link.purpose == "copy":
+            session.shop = self._copy
+        return info.public
+
+    def join(self, session: Session) -> None:
+        """Raises ``Refusal``."""
+        info = self._site.boxes().get(session.box)
+        neighbour = self.neighbours.get(session.box)
+        if info is None or info.cut is not None:
+            raise Refusal(
+                Code.REVOKED, "that box was put out of this site; a factory reset makes it a blank box"
+            )
+        if neighbour is None:
+            raise Refusal(Code.BUSY, "this box has just learned of that one: call again in a moment")
+        if session.link.purpose == "copy":
+            if not self._site.complete():
+                raise Refusal(Code.INCOMPLETE, "this box is being filled itself")
+            if neighbour.giving is not None:
+                neighbour.giving.end(Refusal(Code.OTHER_LINK, "another link took over"))
+            neighbour.giving = session
+        else:
+            self._choose(neighbour, session)
+        if session in self._callers:
+            self._callers[session].proven()
+
+    def _choose(self, neighbour: Neighbour, session: Session) -> None:
+        """One link for each pair. Raises ``Refusal`` if it is the other one."""
+        old = neighbour.session
+        if old is not None:
+            lower = min(self._replica.own, neighbour.box)
+            fresh = trio.current_time() - old.began < HANDSHAKE_S
+            if fresh and old.link.dialed_by == lower != session.link.dialed_by:
+                raise Refusal(Code.OTHER_LINK, "there is another link")
+            neighbour.session = None
+            self._unlink(neighbour, old)
+            old.end(Refusal(Code.OTHER_LINK, "another link took over"))
+        neighbour.session = session
+
+    async def judge(self, session: Session, state: events.PeerState) -> None:
+        """Raises ``Refusal``."""
+        if session.link.purpose == "copy":
+            forked = await judging.forks(self._replica, state.positions)
+            if forked:
+                raise Refusal(Code.FORKED, "what was copied so far is not what is here: begin the copy anew")
+            return
+        for box in await judging.judge(self._replica, session.box, state.positions, session.before):
+            self._forked(session, box)
+
+    def opened(self, session: Session) -> None:
+        neighbour = self.neighbours[session.box]
+        log.info("link to a box", peer=session.box, address=session.address, purpose=session.link.purpose)
+        if session.link.purpose == "copy":
+            return
+        neighbour.opened(session)
+        self._warn(neighbour)
+        own = self._replica.own
+        self._copies.confirmed(session.box, neighbour.confirmed.get(own, 0))
+        self._copies.reach(session.box, True)
+        self.fetcher.joined(session)
+
+    def sift(self, session: Session, arrivals: list[Arrival]) -> list[Arrival]:
+        """Raises ``Refusal``."""
+        boxes = self._site.boxes()
+        barred = session.stream.barred
+        kept, over, forked = judging.sift(self._replica, boxes, session.box, barred, arrivals)
+        for box in over:
+            session.bar(box)
+        for box in forked:
+            self._forked(session, box)
+        return kept
+
+    def absorbed(self, session: Session, arrivals: Sequence[Arrival]) -> None:
+        named = [sha for arrival in arrivals for sha in self._site.named(arrival)]
+        absent = self._replica.absent_blobs() if named else {}
+        session.say_have({}, [sha for sha in named if sha not in absent])
+        self.fetcher.look(session)
+        self.neighbours[session.box].have({arrival.box: arrival.seq for arrival in arrivals})
+
+    def have(self, session: Session, have: events.Have) -> None:
+        """Raises ``Refusal``."""
+        own = self._replica.own
+        seq = have.positions.get(own, 0)
+        here = self._replica.positions().get(own)
+        if seq > (here.seq if here is not None else 0):
+            raise judging.Restored(session.box)
+        if session.link.purpose == "copy":
+            return
+        self.neighbours[session.box].have(have.positions)
+        if seq:
+            self._copies.confirmed(session.box, seq)
+        for sha in have.blobs:
+            self._copies.blob_confirmed(session.box, sha)
+        self.fetcher.has(session.box, have.blobs)
+
+    def heard(self, session: Session, event: events.Event) -> None:
+        match event:
+            case events.Chunk():
+                self.fetcher.chunk(session, event)
+            case events.Lacking():
+                self.fetcher.lacks(session, event.sha)
+            case events.Messages():
+                self.fetcher.messages(session, event)
+            case events.Told():
+                for tell in self.on_tell:
+                    tell(session.box, event.topic, event.payload)
+            case events.GapMet():
+                log.warning("entries are gone: a copy has to be taken", peer=session.box, journal=event.box)
+                self._site.on_gap(session.box)
+            case events.Barred():
+                log.warning("another box leaves entries out", peer=session.box, journal=event.box)
+
+    # inside
+
+    def _sessions(self) -> list[Session]:
+        return [n.session for n in self.neighbours.values() if n.session is not None and n.session.open]
+
+    def _pushed(self, arrivals: Sequence[Arrival]) -> None:
+        for neighbour in self.neighbours.values():
+            for session in (neighbour.session, neighbour.giving):
+                if session is not None:
+                    session.push(arrivals)
+        boxes = self._site.boxes()
+        if any(self._is_news(box, info) for box, info in boxes.items()):
+            self._bell.ring()
+
+    def _is_news(self, box: str, info: BoxState) -> bool:
+        """Whether a box came, went elsewhere or was put out."""
+        neighbour = self.neighbours.get(box)
+        if box == self._replica.own or neighbour is None:
+            return box != self._replica.own
+        linked = neighbour.session is not None or neighbour.giving is not None
+        return linked and info.cut is not None
+
+    def _blob_here(self, sha: bytes) -> None:
+        for session in self._sessions():
+            session.say_have({}, [sha])
+
+    def _suspect(self, box: str, text: str) -> None:
+        self._site.warn(f"peer {box} octets", text)
+
+    def _forked(self, session: Session, box: str) -> None:
+        session.bar(box)
+        text = (
+            f"box {box} has two histories: its card was cloned or put back, or it is not to be trusted;"
+            " look which boxes there are, and revoke it if in doubt"
+        )
+        log.error("a box has two histories", peer=session.box, journal=box)
+        self._site.warn(f"peer {box} fork", text)
+
+    def _left(self, session: Session) -> None:
+        neighbour = self.neighbours.get(session.box)
+        if neighbour is None:
+            return
+        if neighbour.giving is session:
+            neighbour.giving = None
+        elif neighbour.session is session:
+            neighbour.session = None
+            self._unlink(neighbour, session)
+        elif not session.link.dialed and not session.proven:
+            return  # anybody can say that it is that box
+        self._ended(neighbour, session.error)
+
+    def _unlink(self, neighbour: Neighbour, session: Session) -> None:
+        self._copies.reach(neighbour.box, False)
+        self.fetcher.left(session)
+        neighbour.unlinked.ring()
+
+    def _ended(self, neighbour: Neighbour, error: PeerError | LinkLost | None) -> None:
+        log.info("link to a box is over", peer=neighbour.box, reason=str(error))
+        before = neighbour.problem
+        told = neighbour.ended(error)
+        if told is not None and told != before:
+            log.warning("box refused", peer=neighbour.box, error=told)
+        self._warn(neighbour)
+        if isinstance(error, judging.Restored):
+            self._site.on_restored(str(error))
+        elif isinstance(error, Refused) and error.said == Code.REVOKED:
+            self._site.on_revoked(neighbour.box)
+
+    def _warn(self, neighbour: Neighbour) -> None:
+        self._site.warn(f"peer {neighbour.box}", neighbour.problem)

@@ -1,0 +1,102 @@
+"""Whether what another box has fits to what is here.
+
+A journal has one history: under each number one entry. Where two boxes have two, somebody has cloned or put
+back a card, or signs twice what should be once. What fits to that: if it is the journal of the one at the
+other end, or of this box, the link is refused; if it is a third box's, both leave that box's entries out and
+go on with the rest, so that who breaks its own journal breaks nothing between others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from appliance.replication.errors import Code, Refusal
+from appliance.replication.interface import Arrival, BoxState, Position, Replica
+
+FORKED_THEIRS = (
+    "its journal is not the one that is known here: its card was cloned or put back to an older state;"
+    " give it a factory reset and pair it again"
+)
+
+
+class Restored(Refusal):
+    """This box's own journal has gone on elsewhere: the card here is a copy, or an old state of it."""
+
+    def __init__(self, box: str) -> None:
+        super().__init__(
+            Code.FORKED,
+            f"the journal of this box has gone on elsewhere, as box {box} shows: the card was cloned or put"
+            " back to an older state; this box has to become a new one",
+        )
+
+
+async def forks(replica: Replica, positions: Mapping[str, Position]) -> set[str]:
+    """Boxes of which somebody with these positions has another history, as far as can be seen."""
+    found: set[str] = set()
+    for box, theirs in positions.items():
+        ours = replica.positions().get(box)
+        if ours is None or not theirs.seq or theirs.seq > ours.seq or not theirs.digest:
+            continue
+        digest = ours.digest if theirs.seq == ours.seq else await replica.digest_at(box, theirs.seq)
+        if digest and digest != theirs.digest:
+            found.add(box)
+    return found
+
+
+async def judge(
+    replica: Replica, other: str, positions: Mapping[str, Position], before: Mapping[str, Position]
+) -> set[str]:
+    """Boxes to leave out on a link to ``other``, which has these positions, and said so after ``before`` was
+    here. Raises ``Refusal``.
+    """
+    found = await forks(replica, positions)
+    own = replica.own
+    ours = replica.positions()
+    if own in found or _seq(positions, own) > _seq(ours, own):
+        raise Restored(other)
+    if other in found or _seq(positions, other) < _seq(before, other):
+        raise Refusal(Code.FORKED, FORKED_THEIRS)
+    return found
+
+
+def sift(
+    replica: Replica,
+    boxes: Mapping[str, BoxState],
+    other: str,
+    barred: set[str],
+    arrivals: Sequence[Arrival],
+) -> tuple[list[Arrival], set[str], set[str]]:
+    """The entries to absorb; boxes to leave out from now on because they are cut off there, and those because
+    they have two histories. Raises ``Refusal``.
+    """
+    positions = replica.positions()
+    kept: list[Arrival] = []
+    over: set[str] = set()
+    forked: set[str] = set()
+    looked_at: set[str] = set()
+    for arrival in arrivals:
+        box = arrival.box
+        if box in barred or box in over or box in forked:
+            continue
+        known = boxes.get(box)
+        if known is not None and known.cut is not None and arrival.seq > known.cut:
+            over.add(box)
+            continue
+        at = positions.get(box)
+        if box not in looked_at and at is not None and arrival.seq <= at.seq + 1:
+            if arrival.seq <= at.seq:
+                continue
+            looked_at.add(box)
+            if at.digest and arrival.prev != at.digest:
+                if box == other:
+                    raise Refusal(Code.FORKED, FORKED_THEIRS)
+                forked.add(box)
+                continue
+        if box == replica.own:
+            raise Restored(other)
+        kept.append(arrival)
+    return kept, over, forked
+
+
+def _seq(positions: Mapping[str, Position], box: str) -> int:
+    return positions[box].seq if box in positions else 0
