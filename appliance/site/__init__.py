@@ -2,6 +2,7 @@
 clock.
 """
 
+from appliance.site.boxes import add_box, place_box, revoke_box, set_identity, tell_lost
 from appliance.site.facts import LASTING, TRAFFIC, Fact, decode_facts, encode_facts
 from appliance.site.message import EMPTY, RANK_NORMAL, RANK_USER, Decision, Message, Payload, content_digest
 from appliance.site.mint import Mint
@@ -9,7 +10,7 @@ from appliance.site.people import add_device, add_member, device_problem, drop_n
 from appliance.site.presence import OFFLINE, ONLINE, Presence
 from appliance.site.rules import Credentials, decide, login, register
 from appliance.site.scene import Limits, Load, Scene
-from appliance.site.state import Group, Member, Node, Site
+from appliance.site.state import Box, Change, Group, Identity, Member, NameLost, Node, Site
 
 __all__ = [
     "EMPTY",
@@ -19,20 +20,25 @@ __all__ = [
     "RANK_NORMAL",
     "RANK_USER",
     "TRAFFIC",
+    "Box",
+    "Change",
     "Credentials",
     "Decision",
     "Fact",
     "Group",
+    "Identity",
     "Limits",
     "Load",
     "Member",
     "Message",
     "Mint",
+    "NameLost",
     "Node",
     "Payload",
     "Presence",
     "Scene",
     "Site",
+    "add_box",
     "add_device",
     "add_member",
     "content_digest",
@@ -43,6 +49,10 @@ __all__ = [
     "encode_facts",
     "find_owner",
     "login",
+    "place_box",
     "register",
+    "revoke_box",
+    "set_identity",
     "set_owner",
+    "tell_lost",
 ]

@@ -10,6 +10,11 @@ In a commit the lasting facts come first. No fact of one kind depends on a later
 message names the nodes it goes to, so that it means the same whatever the accounts look like when it
 is applied.
 
+The boxes of a site make facts without asking each other, and each takes in the others' in the order of the
+entries of each box; facts that were made without knowledge of each other come in any order, and must
+come to the same (`state`). What can be set anew has ``at``, an id of the maker's: the last one counts. Of
+claims to a name the first one does.
+
 A fact is encoded as a MessagePack array that starts with its tag. New fields go to the end with a default,
 a reader skips trailing fields and tags that it does not know: boxes of neighbouring versions understand
 each other.
@@ -21,7 +26,7 @@ by their ``msgid``, a 64-bit integer (TMTP revision 1, section 1). Times are mil
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -60,25 +65,32 @@ class NodeDropped(Fact, tag="nodedrop", frozen=True):
 
 
 class AliasAdded(Fact, tag="alias", frozen=True):
-    """A member took a name. Names are never given back."""
+    """A member took a name, at ``at``. Names are never given back."""
 
     alias: str
     member: int
+    at: int = 0
 
 
 class GroupAdded(Fact, tag="group", frozen=True):
-    """A group came to be. Its ``gid`` shares one name space with the aliases."""
+    """Member ``by`` made a group, at ``at``. Its ``gid`` shares one name space with the aliases."""
 
     gid: str
+    at: int = 0
+    by: int = 0
 
 
 class RoleSet(Fact, tag="role", frozen=True):
-    """A member's standing in a group, and the alias that the group knows the member by."""
+    """A member's standing in a group, and the alias that the group knows the member by. ``group``: when
+    the group was made, which tells it from another one of the same name.
+    """
 
     gid: str
     member: int
     alias: str
     role: Role
+    at: int = 0
+    group: int = 0
 
 
 class SubjectBound(Fact, tag="subject", frozen=True):
@@ -88,12 +100,55 @@ class SubjectBound(Fact, tag="subject", frozen=True):
     issuer: str
     subject: str
     audience: str
+    at: int = 0
 
 
 class OwnerSet(Fact, tag="owner", frozen=True):
-    """Whose box it is. The first member is the owner until another one is named."""
+    """Whose site it is. The first member is the owner until another one is named."""
 
     member: int
+    at: int = 0
+
+
+class BoxAdded(Fact, tag="box", frozen=True):
+    """A box belongs to the site. ``public`` is the Ed25519 key that signs its journal; ``slot``, 0 to 15,
+    makes what it mints its own.
+    """
+
+    box: str
+    public: bytes
+    slot: int
+    name: str
+    at: int
+
+
+class BoxPlaced(Fact, tag="boxat", frozen=True):
+    """Where a box is reached, as people type it (``=HOST:PORT``), and what it is called."""
+
+    box: str
+    addresses: tuple[str, ...]
+    name: str
+    at: int
+
+
+class BoxRevoked(Fact, tag="boxcut", frozen=True):
+    """A box is out for good: nothing of its journal counts above ``seq``, or the highest one where several
+    boxes have said so.
+    """
+
+    box: str
+    seq: int
+
+
+class IdentitySet(Fact, tag="identity", frozen=True):
+    """What clients know the site by: its name, and its TLS certificate and key (PEM), the same on all
+    boxes.
+    """
+
+    name: str
+    cert: str
+    key: str
+    at: int
 
 
 class Sent(Fact, tag="m", frozen=True):
@@ -119,6 +174,20 @@ class Carried(Sent, tag="carry", frozen=True):
     """
 
 
+class Extended(Sent, tag="extend", frozen=True):
+    """A message that is on its way already also goes to ``nodes``: new ones, that got a copy of the queue of
+    another.
+    """
+
+
+class Dropped(Fact, tag="cut", frozen=True):
+    """The box that says so needs its own traffic entries up to ``seq`` no more: what was pending of them it
+    has said again, so other boxes can let them go, too.
+    """
+
+    seq: int
+
+
 class Acked(Fact, tag="a", frozen=True):
     """A node has these messages and needs them no more."""
 
@@ -127,7 +196,9 @@ class Acked(Fact, tag="a", frozen=True):
 
 
 class Inherited(Fact, tag="inherit", frozen=True):
-    """A new node's queue starts as a copy of what is pending for ``source``."""
+    """A new node's queue starts as a copy of what is pending for ``source``. What that is differs from box
+    to box: the journal has ``Extended`` facts instead.
+    """
 
     node: int
     source: int
@@ -136,19 +207,32 @@ class Inherited(Fact, tag="inherit", frozen=True):
 class Requested(Fact, tag="r", frozen=True):
     """A request was carried out. The same octets from the same node on a later link get the same ack.
 
-    ``msgid`` is 0 where the ack has none.
+    ``msgid`` is 0 where the ack has none; ``others`` are further messages that it made. If two boxes
+    carried it out, the higher ``msgid`` counts, and nobody gets any more what the other one made.
     """
 
     node: int
     key: bytes
     msgid: int
     posted_ms: int
+    others: tuple[int, ...] = ()
 
 
 LastingFact = (
-    MemberAdded | NodeAdded | NodeDropped | AliasAdded | GroupAdded | RoleSet | SubjectBound | OwnerSet
+    MemberAdded
+    | NodeAdded
+    | NodeDropped
+    | AliasAdded
+    | GroupAdded
+    | RoleSet
+    | SubjectBound
+    | OwnerSet
+    | BoxAdded
+    | BoxPlaced
+    | BoxRevoked
+    | IdentitySet
 )
-TrafficFact = Sent | Carried | Acked | Inherited | Requested
+TrafficFact = Sent | Carried | Extended | Acked | Inherited | Requested | Dropped
 
 _encoder = msgspec.msgpack.Encoder()
 _raws = msgspec.msgpack.Decoder(list[msgspec.Raw])
@@ -179,20 +263,5 @@ def decode_facts(body: bytes) -> list[LastingFact | TrafficFact]:
 
 
 KNOWN_TAGS = frozenset(
-    kind.__struct_config__.tag
-    for kind in (
-        MemberAdded,
-        NodeAdded,
-        NodeDropped,
-        AliasAdded,
-        GroupAdded,
-        RoleSet,
-        SubjectBound,
-        OwnerSet,
-        Sent,
-        Carried,
-        Acked,
-        Inherited,
-        Requested,
-    )
+    kind.__struct_config__.tag for kind in (*get_args(LastingFact), *get_args(TrafficFact))
 )

@@ -33,8 +33,9 @@ def decide_invite(
         if len(site.groups) >= scene.limits.groups:
             raise Refusal(f"limit reached: the site has its {scene.limits.groups} groups, the most it takes")
         joined, place = [node.member], None
-        decision.lasting.append(GroupAdded(request.gid))
-        decision.lasting.append(RoleSet(request.gid, node.member, request.from_, "joined"))
+        made = scene.mint.id()
+        decision.lasting.append(GroupAdded(request.gid, made, node.member))
+        decision.lasting.append(RoleSet(request.gid, node.member, request.from_, "joined", made, made))
     else:
         _standing(group, node.member, "joined")
         place = group.standing.get(invitee.number)
@@ -42,13 +43,13 @@ def decide_invite(
             raise Refusal(f"to is a member of the group already: {request.to}")
         if place is None and len(group.standing) >= scene.limits.members_per_group:
             raise Refusal(f"limit reached: a group has at most {scene.limits.members_per_group} members")
-        joined = group.joined()
+        joined, made = group.joined(), group.at
     invited = scene.others(node, invitee.nodes)
     told = _nodes(scene, joined)
     scene.check_room(invited, payload.size)
     scene.check_room(told, 0)
     scene.check_pings(node.member)
-    _set_role(decision, request.gid, invitee.number, place, request.to, "invited")
+    _set_role(scene, decision, request.gid, invitee.number, place, request.to, "invited", made)
     decision.msgid = scene.send(
         decision,
         "invite",
@@ -80,14 +81,14 @@ def decide_edit(scene: Scene, node: Node, request: wire.GroupEdit, decision: Dec
 def _join(scene: Scene, node: Node, group: Group, newalias: str | None, decision: Decision) -> None:
     place = _standing(group, node.member, "invited", "joined")
     alias = place.alias if newalias is None else _own(scene, node, newalias)
-    _set_role(decision, group.gid, node.member, place, alias, "joined")
+    _set_role(scene, decision, group.gid, node.member, place, alias, "joined", group.at)
     _tell(scene, node, decision, group, {*group.joined(), node.member}, "join", alias)
 
 
 def _rename(scene: Scene, node: Node, group: Group, newalias: str, decision: Decision) -> None:
     place = _standing(group, node.member, "joined")
     alias = _own(scene, node, newalias)
-    _set_role(decision, group.gid, node.member, place, alias, "joined")
+    _set_role(scene, decision, group.gid, node.member, place, alias, "joined", group.at)
     _tell(scene, node, decision, group, group.joined(), "alias", place.alias, newalias=alias)
 
 
@@ -97,9 +98,8 @@ def _drop(scene: Scene, node: Node, group: Group, to: str, decision: Decision) -
     place = group.standing[member]
     if place.role == "barred":
         raise Refusal(f"to was dropped from the group already: {to}")
-    _set_role(
-        decision, group.gid, member, place, place.alias, "invited" if member == node.member else "barred"
-    )
+    role: Role = "invited" if member == node.member else "barred"
+    _set_role(scene, decision, group.gid, member, place, place.alias, role, group.at)
     _tell(scene, node, decision, group, {*group.joined(), member}, "drop", place.alias)
 
 
@@ -133,10 +133,17 @@ def _own(scene: Scene, node: Node, alias: str) -> str:
 
 
 def _set_role(
-    decision: Decision, gid: str, member: int, place: Standing | None, alias: str, role: Role
+    scene: Scene,
+    decision: Decision,
+    gid: str,
+    member: int,
+    place: Standing | None,
+    alias: str,
+    role: Role,
+    group: int,
 ) -> None:
     if place != Standing(alias, role):
-        decision.lasting.append(RoleSet(gid, member, alias, role))
+        decision.lasting.append(RoleSet(gid, member, alias, role, scene.mint.id(), group))
 
 
 def _tell(

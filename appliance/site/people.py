@@ -28,7 +28,7 @@ def add_member(scene: Scene, alias: str, label: str | None, fresh: Credentials) 
     member = decision.member = scene.mint.number(scene.site.last_number)
     decision.lasting.append(facts.MemberAdded(member, fresh.uid, scene.now_ms))
     decision.lasting += owner_facts(scene, member)
-    decision.lasting.append(facts.AliasAdded(alias, member))
+    decision.lasting.append(facts.AliasAdded(alias, member, scene.mint.id()))
     if label is not None:
         decision.node = scene.mint.number(member)
         decision.lasting.append(_node(scene, decision.node, member, label, fresh))
@@ -58,7 +58,7 @@ def set_owner(scene: Scene, member: int) -> Decision:
         return Decision(error="there is no such member: see the list of members")
     if scene.site.owner == member:
         return Decision()
-    return Decision(lasting=[facts.OwnerSet(member)])
+    return Decision(lasting=[facts.OwnerSet(member, scene.mint.id())])
 
 
 def find_owner(scene: Scene) -> Decision:
@@ -67,12 +67,12 @@ def find_owner(scene: Scene) -> Decision:
     if not members or scene.site.owner:
         return Decision()
     first = min(members, key=lambda member: (member.at_ms, member.number))
-    return Decision(lasting=[facts.OwnerSet(first.number)])
+    return Decision(lasting=[facts.OwnerSet(first.number, scene.mint.id())])
 
 
 def owner_facts(scene: Scene, member: int) -> list[facts.LastingFact]:
     """Those that come with a new member: the first one becomes the owner."""
-    return [] if scene.site.members else [facts.OwnerSet(member)]
+    return [] if scene.site.members else [facts.OwnerSet(member, scene.mint.id())]
 
 
 def member_problem(scene: Scene) -> str | None:

@@ -73,11 +73,11 @@ def register(
     decision.lasting += owner_facts(scene, member)
     decision.lasting.append(facts.NodeAdded(number, member, label, fresh.secret, scene.now_ms))
     if subject is not None:
-        decision.lasting.append(facts.SubjectBound(member, *subject))
+        decision.lasting.append(facts.SubjectBound(member, *subject, at=scene.mint.id()))
     if alias is not None:
         decision.error = name_problem("newalias", alias) or _taken(scene, alias)
         if decision.error is None:
-            decision.lasting.append(facts.AliasAdded(alias, member))
+            decision.lasting.append(facts.AliasAdded(alias, member, scene.mint.id()))
     return decision
 
 
@@ -110,7 +110,7 @@ def _user_edit(
                 raise Refusal(
                     f"limit reached: a member has at most {scene.limits.aliases_per_member} aliases"
                 )
-            decision.lasting.append(facts.AliasAdded(alias, node.member))
+            decision.lasting.append(facts.AliasAdded(alias, node.member, scene.mint.id()))
         scene.check_room(member.nodes, 0)
         scene.send(decision, "user", node.member, member.nodes, rank=RANK_USER, newalias=alias)
         return

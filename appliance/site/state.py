@@ -1,13 +1,23 @@
-"""The accounts and groups of a site, in memory, as the lasting facts make them.
+"""The accounts and groups of a site, and its boxes, in memory, as the lasting facts make them.
 
 Pure: no I/O, no clock. ``Site.apply`` is the only way that the state changes, for new facts and when it is
 read back.
+
+Facts come so that none comes before one that its maker knew. Those that know nothing of each other come in
+different orders on different boxes, and end in the same state, because of each thing
+
+- that is made (member, node, box) there is one, with a number that nobody else gives;
+- that ends (a node, a box) the end wins, whatever else was said of it meanwhile;
+- that can be set anew (standing, owner, subject, place of a box, identity) the last word counts;
+- that has a name, alias or group, the first claim to it counts; the other's is void.
 """
 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from appliance.site import facts
 from appliance.site.facts import LastingFact, Role
@@ -26,7 +36,7 @@ class Node:
 
 @dataclass(slots=True)
 class Member:
-    """A person with an account. ``nodes`` is in order of creation."""
+    """A person with an account. ``nodes`` and ``aliases`` are in order of creation."""
 
     number: int
     uid: str
@@ -34,6 +44,7 @@ class Member:
     aliases: list[str] = field(default_factory=list)
     nodes: list[int] = field(default_factory=list)
     subject: tuple[str, str, str] | None = None
+    subject_at: int = 0
     groups: set[str] = field(default_factory=set)
 
 
@@ -43,17 +54,60 @@ class Standing:
 
     alias: str
     role: Role
+    at: int = field(default=0, compare=False)
 
 
 @dataclass(slots=True)
 class Group:
-    """``standing`` by member number."""
+    """``standing`` by member number; ``at`` tells it from another group of the same name."""
 
     gid: str
+    at: int = 0
+    by: int = 0
     standing: dict[int, Standing] = field(default_factory=dict)
 
     def joined(self) -> list[int]:
         return [member for member, s in self.standing.items() if s.role == "joined"]
+
+
+@dataclass(slots=True)
+class Box:
+    """A box of the site. ``cut``: None, or nothing of its journal counts above that seq: it is revoked."""
+
+    box: str
+    public: bytes
+    slot: int
+    name: str
+    at: int
+    addresses: tuple[str, ...] = ()
+    placed_at: int = 0
+    cut: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What clients know the site by; the certificate and its key are PEM."""
+
+    name: str
+    cert: str
+    key: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class NameLost:
+    """A claim to a name that counts no more, because there is an earlier one. ``group``: the name was a
+    group's; ``members`` are those that it concerns. ``held``: it had counted until now.
+    """
+
+    name: str
+    group: bool
+    members: tuple[int, ...]
+    at: int
+    held: bool
+
+
+Change = LastingFact | NameLost
 
 
 class Site:
@@ -65,9 +119,13 @@ class Site:
         self.groups: dict[str, Group] = {}
         self.uids: dict[str, Member] = {}
         self.aliases: dict[str, Member] = {}
+        self.alias_at: dict[str, int] = {}
+        self.boxes: dict[str, Box] = {}
+        self.identity: Identity | None = None
         self.last_number = 0
         self.owner = 0
         """The member whose box it is; 0 if that is nobody yet."""
+        self.owner_at = 0
 
     def name_taken(self, name: str) -> bool:
         """Aliases and gids share one name space."""
@@ -85,30 +143,146 @@ class Site:
                 found = node
         return found
 
-    def apply(self, fact: LastingFact) -> None:
-        """Take a fact in. Facts come in the order in which they happened."""
-        match fact:
-            case facts.MemberAdded():
-                member = Member(fact.member, fact.uid, fact.at_ms)
-                self.members[fact.member] = self.uids[fact.uid] = member
-                self.last_number = max(self.last_number, fact.member)
-            case facts.NodeAdded():
-                self.nodes[fact.node] = Node(fact.node, fact.member, fact.label, fact.secret, fact.at_ms)
-                self.members[fact.member].nodes.append(fact.node)
-                self.last_number = max(self.last_number, fact.node)
-            case facts.NodeDropped():
-                node = self.nodes.pop(fact.node, None)
-                if node is not None:
-                    self.members[node.member].nodes.remove(fact.node)
-            case facts.AliasAdded():
-                self.aliases[fact.alias] = member = self.members[fact.member]
-                member.aliases.append(fact.alias)
-            case facts.GroupAdded():
-                self.groups[fact.gid] = Group(fact.gid)
-            case facts.RoleSet():
-                self.groups[fact.gid].standing[fact.member] = Standing(fact.alias, fact.role)
-                self.members[fact.member].groups.add(fact.gid)
-            case facts.SubjectBound():
-                self.members[fact.member].subject = (fact.issuer, fact.subject, fact.audience)
-            case facts.OwnerSet():
-                self.owner = fact.member
+    def apply(self, fact: LastingFact) -> list[Change]:
+        """Take a fact in. Returns what has changed: the fact itself if it counts, and the claims that are
+        void now. A fact about something that is not there (any more) does not count.
+        """
+        return _APPLY[type(fact)](self, fact)
+
+    def _member(self, fact: facts.MemberAdded) -> list[Change]:
+        if fact.member in self.members or fact.uid in self.uids:
+            return []
+        member = Member(fact.member, fact.uid, fact.at_ms)
+        self.members[fact.member] = self.uids[fact.uid] = member
+        self.last_number = max(self.last_number, fact.member)
+        return [fact]
+
+    def _node(self, fact: facts.NodeAdded) -> list[Change]:
+        member = self.members.get(fact.member)
+        if member is None or fact.node in self.nodes:
+            return []
+        self.nodes[fact.node] = Node(fact.node, fact.member, fact.label, fact.secret, fact.at_ms)
+        member.nodes.append(fact.node)
+        member.nodes.sort()
+        self.last_number = max(self.last_number, fact.node)
+        return [fact]
+
+    def _node_dropped(self, fact: facts.NodeDropped) -> list[Change]:
+        node = self.nodes.pop(fact.node, None)
+        if node is None:
+            return []
+        self.members[node.member].nodes.remove(fact.node)
+        return [fact]
+
+    def _alias(self, fact: facts.AliasAdded) -> list[Change]:
+        void: list[Change] | None = []
+        member = self.members.get(fact.member)
+        if member is None:
+            return []
+        if self.aliases.get(fact.alias) is member:
+            if self.alias_at[fact.alias] <= fact.at:
+                return []
+        else:
+            void = self._claim(fact.alias, fact.at)
+            if void is None:
+                return [NameLost(fact.alias, False, (fact.member,), fact.at, held=False)]
+            self.aliases[fact.alias] = member
+            member.aliases.append(fact.alias)
+        self.alias_at[fact.alias] = fact.at
+        member.aliases.sort(key=lambda alias: (self.alias_at[alias], alias))
+        return [*(void or ()), fact]
+
+    def _group(self, fact: facts.GroupAdded) -> list[Change]:
+        group = self.groups.get(fact.gid)
+        if group is not None and group.at == fact.at:
+            return []
+        changes = self._claim(fact.gid, fact.at)
+        if changes is None:
+            return [NameLost(fact.gid, True, (fact.by,), fact.at, held=False)]
+        self.groups[fact.gid] = Group(fact.gid, fact.at, fact.by)
+        return [*changes, fact]
+
+    def _claim(self, name: str, at: int) -> list[Change] | None:
+        """Void what has the name if ``at`` is earlier; None if it is not."""
+        changes: list[Change] = []
+        owner = self.aliases.get(name)
+        group = self.groups.get(name)
+        if (owner is not None and self.alias_at[name] <= at) or (group is not None and group.at <= at):
+            return None
+        if owner is not None:
+            changes.append(NameLost(name, False, (owner.number,), self.alias_at.pop(name), held=True))
+            del self.aliases[name]
+            owner.aliases.remove(name)
+        if group is not None:
+            del self.groups[name]
+            for number in group.standing:
+                self.members[number].groups.discard(name)
+            changes.append(NameLost(name, True, tuple(sorted(group.joined())), group.at, held=True))
+        return changes
+
+    def _role(self, fact: facts.RoleSet) -> list[Change]:
+        group, member = self.groups.get(fact.gid), self.members.get(fact.member)
+        if group is None or member is None or group.at != fact.group:
+            return []
+        place = group.standing.get(fact.member)
+        if place is not None and place.at > fact.at:
+            return []
+        group.standing[fact.member] = Standing(fact.alias, fact.role, fact.at)
+        member.groups.add(fact.gid)
+        return [fact]
+
+    def _subject(self, fact: facts.SubjectBound) -> list[Change]:
+        member = self.members.get(fact.member)
+        if member is None or member.subject_at > fact.at:
+            return []
+        member.subject = (fact.issuer, fact.subject, fact.audience)
+        member.subject_at = fact.at
+        return [fact]
+
+    def _owner(self, fact: facts.OwnerSet) -> list[Change]:
+        if fact.member not in self.members or self.owner_at > fact.at:
+            return []
+        self.owner, self.owner_at = fact.member, fact.at
+        return [fact]
+
+    def _box(self, fact: facts.BoxAdded) -> list[Change]:
+        if fact.box in self.boxes:
+            return []
+        self.boxes[fact.box] = Box(fact.box, fact.public, fact.slot, fact.name, fact.at)
+        return [fact]
+
+    def _box_placed(self, fact: facts.BoxPlaced) -> list[Change]:
+        box = self.boxes.get(fact.box)
+        if box is None or box.placed_at > fact.at:
+            return []
+        box.addresses, box.name, box.placed_at = fact.addresses, fact.name, fact.at
+        return [fact]
+
+    def _box_revoked(self, fact: facts.BoxRevoked) -> list[Change]:
+        box = self.boxes.get(fact.box)
+        if box is None or (box.cut is not None and box.cut >= fact.seq):
+            return []
+        box.cut = fact.seq
+        return [fact]
+
+    def _identity(self, fact: facts.IdentitySet) -> list[Change]:
+        if self.identity is not None and self.identity.at > fact.at:
+            return []
+        self.identity = Identity(fact.name, fact.cert, fact.key, fact.at)
+        return [fact]
+
+
+_APPLY: dict[type, Callable[[Site, Any], list[Change]]] = {
+    facts.MemberAdded: Site._member,
+    facts.NodeAdded: Site._node,
+    facts.NodeDropped: Site._node_dropped,
+    facts.AliasAdded: Site._alias,
+    facts.GroupAdded: Site._group,
+    facts.RoleSet: Site._role,
+    facts.SubjectBound: Site._subject,
+    facts.OwnerSet: Site._owner,
+    facts.BoxAdded: Site._box,
+    facts.BoxPlaced: Site._box_placed,
+    facts.BoxRevoked: Site._box_revoked,
+    facts.IdentitySet: Site._identity,
+}

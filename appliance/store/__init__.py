@@ -1,23 +1,35 @@
 """The store: the only SQLite, the only blob files. Journal and rows, one commit, then everybody is told."""
 
+from appliance.store.arrivals import Arrival, BadEntries, Gap, Octets, Position, Positions
 from appliance.store.blobs import Blobs, Upload
+from appliance.store.copies import Copies
 from appliance.store.database import create
 from appliance.store.errors import DiskFull, StoreBroken, StoreError
 from appliance.store.jobs import Counts, Job, StoreSettings
-from appliance.store.journal import write_synced
+from appliance.store.journal import BoxKey, write_synced
 from appliance.store.queues import Done, Pending, Queues
+from appliance.store.replica import Replica
 from appliance.store.schema import SchemaError
 from appliance.store.store import Store
 from appliance.store.verify import verify
 
 __all__ = [
+    "Arrival",
+    "BadEntries",
     "Blobs",
+    "BoxKey",
+    "Copies",
     "Counts",
     "DiskFull",
     "Done",
+    "Gap",
     "Job",
+    "Octets",
     "Pending",
+    "Position",
+    "Positions",
     "Queues",
+    "Replica",
     "SchemaError",
     "Store",
     "StoreBroken",

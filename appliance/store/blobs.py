@@ -24,6 +24,9 @@ from appliance.store.disk import Disk, full_if_no_space
 from appliance.store.errors import DiskFull, StoreBroken
 from appliance.store.journal import sync_folder
 
+PARTIAL = ".part"
+"""Ends the names of files that go on where they were, after a restart: see partial.py."""
+
 PIECE_OCTETS = 512 << 10
 PIECE_OCTETS_MIN = 32 << 10
 PIECES_OCTETS = 16 << 20
@@ -61,7 +64,8 @@ class Blobs:
         sync_folder(self.folder)
         self._lasting = set(self.folder.iterdir())
         for path in self._incoming.iterdir():
-            path.unlink()
+            if path.suffix != PARTIAL:
+                path.unlink()
         for path in self.folder.glob("??/*"):
             try:
                 digest = bytes.fromhex(path.name)
@@ -69,6 +73,10 @@ class Blobs:
                 continue
             if digest not in named:
                 path.unlink()
+
+    def has(self, digest: bytes) -> bool:
+        """Whether the file is in its place."""
+        return self.path(digest).exists()
 
     def path(self, digest: bytes) -> Path:
         name = digest.hex()

@@ -8,47 +8,70 @@ database (two more syncs) when about ``CHECKPOINT_OCTETS`` have been written, an
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from appliance.site import TRAFFIC, Message, facts
+from appliance.site import TRAFFIC, Change, Message
 from appliance.site.facts import LastingFact, TrafficFact
-from appliance.store import keys
-from appliance.store.errors import DiskFull, StoreBroken, StoreDamaged
+from appliance.store import accounts, keys
+from appliance.store.arrivals import Octets
+from appliance.store.connection import connect, translated
+from appliance.store.errors import StoreBroken
 from appliance.store.journal import Entry
-from appliance.store.queues import Queues
+from appliance.store.queues import Effect, Queues
 from appliance.store.reading import PLACES, meta, oldest
-from appliance.store.schema import prepare
 
 T = TypeVar("T")
 
 CHECKPOINT_OCTETS = 16 << 20
 CHECKPOINT_LOW_OCTETS = 1 << 20
-LOG_OCTETS = 64 << 20
-"""What the log keeps of its room when it begins anew; it grows beyond while somebody reads for long."""
-
 CUT_ENTRIES = 20_000
 """So that others do not wait for long: some 8 MiB of the log."""
 
-CACHE_KIB = 4096
 PAGE = 4096
 DATABASE_NAME = "pocket.db"
+
+FreshRow = tuple[int, int, int, int, bytes | None, bytes, bytes | None, bytes]
+"""msgid, rank, sender, size, blob, head, data, digest; the head is empty while the octets are not here."""
 
 
 @dataclass(slots=True)
 class Write:
-    """What one commit makes durable. ``acks`` are those of messages in the table ``queue``: node,
-    msgid. ``cut``: this box's traffic entries up to this place go.
+    """What one commit makes durable.
+
+    ``lasting`` and ``traffic`` are what this box says; ``entries`` the journal entries, by the number of
+    the box, its own and others'. The rest is what comes of them all: ``boxes`` are new ones (number, id,
+    key), ``changes`` of the accounts, ``fresh`` rows, ``queued`` rows of the table ``queue`` (node, rank,
+    msgid, size), ``acks`` (node, msgid) of messages in that table; ``quiet_`` ones are about absent
+    messages, which are not counted. ``voids``: messages that nobody gets any more. ``cuts``: traffic
+    entries of a box (number) up to a seq go; ``sent``: ids of the messages by the seq of this box's entry;
+    ``dropped``: entries that their maker needs no more. ``effects`` change the queues in memory after the
+    commit, in that order; ``messages`` of this box, and ``dropped_nodes``, are told about.
     """
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[tuple[int, Entry]] = field(default_factory=list)
+    boxes: list[tuple[int, str, bytes]] = field(default_factory=list)
     lasting: list[LastingFact] = field(default_factory=list)
     traffic: list[TrafficFact] = field(default_factory=list)
-    messages: list[Message] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    fresh: list[FreshRow] = field(default_factory=list)
+    queued: list[tuple[int, int, int, int]] = field(default_factory=list)
     acks: list[tuple[int, int]] = field(default_factory=list)
-    cut: int = 0
+    quietly_queued: list[tuple[int, int, int, int]] = field(default_factory=list)
+    quiet_acks: list[tuple[int, int]] = field(default_factory=list)
+    voids: list[int] = field(default_factory=list)
+    cuts: list[tuple[int, int]] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    sent: dict[int, list[int]] = field(default_factory=dict)
+    dropped: list[tuple[int, int]] = field(default_factory=list)
+    dropped_nodes: list[int] = field(default_factory=list)
+
+    @property
+    def empty(self) -> bool:
+        return not (self.entries or self.cuts)
 
 
 @dataclass(slots=True)
@@ -72,22 +95,21 @@ class Spilled:
 def create(folder: Path) -> None:
     """Make the database in ``folder``. Raises as ``Database``."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    Database(folder / DATABASE_NAME, box=0).close()
+    Database(folder / DATABASE_NAME).close()
 
 
 class Database:
-    def __init__(self, path: Path, box: int) -> None:
+    def __init__(self, path: Path) -> None:
         """Open, and make or upgrade the tables. Raises ``StoreBroken`` if that cannot be done,
         ``SchemaError`` for newer data.
         """
-        self.box = box
         self.syncs = 0
         self._wal_octets = 0
         self._touched: set[int] = set()
         try:
-            self.connection = _connect(path)
+            self.connection = connect(path)
         except sqlite3.Error as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def close(self) -> None:
         try:
@@ -98,8 +120,11 @@ class Database:
     # reading at start; what needs no more than a connection is in reading.py
 
     def add_box(self, number: int, box: str, public: bytes) -> None:
+        """The first one: this box's own."""
         with self.connection:
-            self.connection.execute("INSERT INTO box VALUES (?, ?, ?)", (number, box, public))
+            self.connection.execute(
+                "INSERT INTO box (number, id, public_key) VALUES (?, ?, ?)", (number, box, public)
+            )
 
     def sweep(self) -> Spilled:
         """Remove what a crash left behind: messages that nobody waits for."""
@@ -122,7 +147,7 @@ class Database:
         try:
             return function(self.connection, *args)
         except sqlite3.Error as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     # the commit
 
@@ -132,84 +157,113 @@ class Database:
         Raises ``DiskFull`` (nothing has happened, go on), ``StoreBroken`` (stop: what is on the disk is not
         known), or another error for a row that cannot be (nothing has happened).
         """
-        execute = self.connection.execute
+        execute, many = self.connection.execute, self.connection.executemany
         written = Written()
         try:
             execute("BEGIN IMMEDIATE")
-            for fact in write.lasting:
-                self._apply(fact)
-            self.connection.executemany(
-                "INSERT INTO fresh VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [(m.msgid, m.rank, m.sender, m.size, m.blob, m.head, m.data) for m in write.messages],
-            )
-            for node, msgid in write.acks:
-                rows = execute(
-                    "DELETE FROM queue WHERE node = ? AND rank IN (0, 1) AND msgid = ? RETURNING size",
-                    (node, msgid),
-                ).fetchall()
-                if rows:
-                    written.queues.append((node, -1, -rows[0][0]))
-                    self._touched.add(msgid)
-            for node, source in [(f.node, f.source) for f in write.traffic if isinstance(f, facts.Inherited)]:
-                execute(
-                    "INSERT INTO queue SELECT ?, rank, msgid, size FROM queue WHERE node = ?", (node, source)
-                )
-                count, octets = execute(
-                    "SELECT count(*), coalesce(sum(size), 0) FROM queue WHERE node = ?", (node,)
-                ).fetchone()
-                written.queues.append((node, count, octets))
-            self.connection.executemany(
+            many("INSERT INTO box (number, id, public_key) VALUES (?, ?, ?)", write.boxes)
+            for change in write.changes:
+                self._touched.update(accounts.write(execute, change))
+            many("INSERT OR IGNORE INTO fresh VALUES (?, ?, ?, ?, ?, ?, ?, ?)", write.fresh)
+            self._change_queues(write, written)
+            many(
                 "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)",
                 [
-                    (e.seq * PLACES + self.box, e.clock, e.kind, e.prev, e.signature, e.body)
-                    for e in write.entries
+                    (e.seq * PLACES + number, e.clock, e.kind, e.prev, e.signature, e.body)
+                    for number, e in write.entries
                 ],
             )
-            if write.cut:
-                self._cut_entries(write.cut)
+            for number, seq in write.cuts:
+                self._cut_entries(number, seq * PLACES + number)
             execute("COMMIT")
         except sqlite3.Error as error:
             self._rollback()
-            raise _translated(error) from error
+            raise translated(error) from error
         except BaseException:
             self._rollback()
             raise
         self.syncs += 1
-        self._wal_octets += sum(len(m.head) + 200 + (len(m.data) if m.data else 0) for m in write.messages)
-        self._wal_octets += sum(len(e.body) for e in write.entries) + PAGE * (
-            3 + len(write.lasting) + len(write.acks) // 20
+        self._wal_octets += sum(len(row[5]) + 232 + len(row[6] or b"") for row in write.fresh)
+        self._wal_octets += sum(len(e.body) for _, e in write.entries) + PAGE * (
+            3 + len(write.changes) + len(write.acks) // 20
         )
         return written
 
-    def spill(self, queues: Queues, seq: int, today: int, cut_clock: int | None) -> Spilled:
-        """Bring the recent part of the queues, as of entry ``seq``, into the tables; remove messages that
-        every node has.
+    def _change_queues(self, write: Write, written: Written) -> None:
+        execute = self.connection.execute
+        remove = "DELETE FROM queue WHERE node = ? AND rank IN (0, 1) AND msgid = ? RETURNING size"
+        for row in write.queued:
+            if execute("INSERT OR IGNORE INTO queue VALUES (?, ?, ?, ?)", row).rowcount > 0:
+                written.queues.append((row[0], 1, row[3]))
+        for node, msgid in write.acks:
+            for (size,) in execute(remove, (node, msgid)).fetchall():
+                written.queues.append((node, -1, -size))
+                self._touched.add(msgid)
+        self.connection.executemany("INSERT OR IGNORE INTO queue VALUES (?, ?, ?, ?)", write.quietly_queued)
+        for node, msgid in write.quiet_acks:
+            if execute(remove, (node, msgid)).fetchall():
+                self._touched.add(msgid)
+        for msgid in write.voids:
+            for node, size in execute(
+                "DELETE FROM queue WHERE msgid = ? RETURNING node, size", (msgid,)
+            ).fetchall():
+                written.queues.append((node, -1, -size))
+                self._touched.add(msgid)
 
-        ``cut_clock``: also remove traffic entries up to this clock that nothing needs any more. Raises as
-        ``commit``.
+    def spill(
+        self,
+        queues: Queues,
+        heads: Mapping[int, int],
+        clock: int,
+        today: int,
+        cut: tuple[int, Mapping[int, int]] | None,
+    ) -> Spilled:
+        """Bring the recent part of the queues into the tables, as of ``heads`` (seq by number of the box) and
+        ``clock``; remove messages that every node has.
+
+        ``cut``: also remove traffic entries up to this clock that nothing needs any more, of each box up to a
+        seq. Raises as ``commit``.
         """
         connection = self.connection
         try:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany("INSERT OR IGNORE INTO queue VALUES (?, ?, ?, ?)", queues.rows())
             connection.executemany(
-                "INSERT INTO request VALUES (?, ?, ?, ?, ?)", keys.pack(queues.requests.items(), seq, today)
+                "INSERT INTO request VALUES (?, ?, ?, ?, ?)", keys.pack(queues.requests.items(), clock, today)
             )
             connection.execute("DELETE FROM request WHERE day < ?", (today - 1,))
             spilled = self._remove_finished(queues)
             self._remove(sorted(self._touched), spilled)
             self._note_loads(queues.added, spilled)
-            connection.execute("INSERT OR REPLACE INTO meta VALUES ('spilled', ?)", (seq,))
-            if cut_clock is not None:
-                spilled.uncut = self._cut(seq, cut_clock)
+            connection.executemany(
+                "UPDATE box SET spilled = ? WHERE number = ?",
+                [(seq, number) for number, seq in heads.items()],
+            )
+            if cut is not None:
+                spilled.uncut = any([self._cut(number, seq, cut[0]) for number, seq in cut[1].items()])
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._rollback()
-            raise _translated(error) from error
+            raise translated(error) from error
         self.syncs += 1
         self._touched.clear()
         self._wal_octets += 64 * len(queues.requests) + 1400 * len(queues.waiting()) + 32 * PAGE
         return spilled
+
+    def fill(self, given: Sequence[Octets]) -> None:
+        """Octets of messages that were absent. Raises as ``commit``."""
+        try:
+            with self.connection:
+                for table in ("fresh", "message"):
+                    self.connection.executemany(
+                        f"UPDATE {table} SET head = ?2, data = ?3 WHERE msgid = ?1 AND head = x''",
+                        [(octets.msgid, octets.head, octets.data) for octets in given],
+                    )
+        except sqlite3.Error as error:
+            self._rollback()
+            raise translated(error) from error
+        self.syncs += 1
+        self._wal_octets += sum(len(o.head) + len(o.data or b"") + PAGE for o in given)
 
     def probe(self, stamp: int) -> None:
         """Write, sync, read back: raises if the store does not work."""
@@ -222,7 +276,7 @@ class Database:
                 raise StoreBroken("the database does not return what was written: the card may be dying")
         except sqlite3.Error as error:
             self._rollback()
-            raise _translated(error) from error
+            raise translated(error) from error
 
     @property
     def touched(self) -> int:
@@ -238,50 +292,11 @@ class Database:
         try:
             self.connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
         except sqlite3.Error as error:
-            raise _translated(error) from error
+            raise translated(error) from error
         self.syncs += 2
         self._wal_octets = 0
 
     # inside a transaction
-
-    def _apply(self, fact: LastingFact) -> None:
-        execute = self.connection.execute
-        match fact:
-            case facts.MemberAdded():
-                execute(
-                    "INSERT INTO member (number, uid, at_ms) VALUES (?, ?, ?)",
-                    (fact.member, fact.uid, fact.at_ms),
-                )
-                execute("INSERT OR REPLACE INTO meta VALUES ('last_number', ?)", (fact.member,))
-            case facts.NodeAdded():
-                execute(
-                    "INSERT INTO node VALUES (?, ?, ?, ?, ?)",
-                    (fact.node, fact.member, fact.label, fact.secret, fact.at_ms),
-                )
-                execute("INSERT OR REPLACE INTO meta VALUES ('last_number', ?)", (fact.node,))
-            case facts.NodeDropped():
-                execute("DELETE FROM node WHERE number = ?", (fact.node,))
-                for (msgid,) in execute(
-                    "DELETE FROM queue WHERE node = ? RETURNING msgid", (fact.node,)
-                ).fetchall():
-                    self._touched.add(msgid)
-            case facts.AliasAdded():
-                execute("INSERT INTO alias VALUES (?, ?)", (fact.alias, fact.member))
-            case facts.GroupAdded():
-                execute("INSERT INTO team VALUES (?)", (fact.gid,))
-            case facts.RoleSet():
-                execute(
-                    "INSERT INTO standing VALUES (?, ?, ?, ?)"
-                    " ON CONFLICT (gid, member) DO UPDATE SET alias = excluded.alias, role = excluded.role",
-                    (fact.gid, fact.member, fact.alias, fact.role),
-                )
-            case facts.SubjectBound():
-                execute(
-                    "UPDATE member SET issuer = ?, subject = ?, audience = ? WHERE number = ?",
-                    (fact.issuer, fact.subject, fact.audience, fact.member),
-                )
-            case facts.OwnerSet():
-                execute("INSERT OR REPLACE INTO meta VALUES ('owner', ?)", (fact.member,))
 
     def _remove_finished(self, queues: Queues) -> Spilled:
         """Keep of the fresh messages those that somebody waits for."""
@@ -329,13 +344,13 @@ class Database:
             [(member, change) for member, change in changes.items() if change],
         )
 
-    def _cut(self, seq: int, clock: int) -> bool:
-        """Remove this box's traffic entries below the oldest message that is pending, but never the newest
-        entry of all. About ``CUT_ENTRIES`` at a time: returns whether there are more.
+    def _cut(self, number: int, seq: int, clock: int) -> bool:
+        """Remove a box's traffic entries up to ``seq`` and below the oldest message that is pending, but
+        never its newest entry. About ``CUT_ENTRIES`` at a time: returns whether there are more.
         """
         first = self.connection.execute(
             "SELECT place FROM entry WHERE kind = ? AND place % ? = ? ORDER BY place LIMIT 1",
-            (TRAFFIC, PLACES, self.box),
+            (TRAFFIC, PLACES, number),
         ).fetchone()
         if first is None:
             return False
@@ -343,59 +358,21 @@ class Database:
         limit = min(clock, pending) if pending else clock
         row = self.connection.execute(  # the clock rises with the place: no need to read the whole table
             "SELECT place FROM entry WHERE clock >= ? AND place % ? = ? ORDER BY place LIMIT 1",
-            (limit, PLACES, self.box),
+            (limit, PLACES, number),
         ).fetchone()
-        spilled = seq * PLACES + self.box
-        wanted = min(spilled, row[0] - 1) if row else spilled
+        end = seq * PLACES + number
+        wanted = min(end, row[0] - 1) if row else end
         place = min(wanted, first[0] + CUT_ENTRIES * PLACES)
-        self._cut_entries(place)
+        self._cut_entries(number, place)
         return bool(place < wanted)
 
-    def _cut_entries(self, place: int) -> None:
+    def _cut_entries(self, number: int, place: int) -> None:
         self.connection.execute(
-            "DELETE FROM entry WHERE place <= ? AND kind = ? AND place % ? = ?"
-            " AND place < (SELECT max(place) FROM entry)",
-            (place, TRAFFIC, PLACES, self.box),
+            "DELETE FROM entry WHERE place <= ?1 AND kind = ?2 AND place % ?3 = ?4 AND place <"
+            " (SELECT place FROM entry WHERE place % ?3 = ?4 ORDER BY place DESC LIMIT 1)",
+            (place, TRAFFIC, PLACES, number),
         )
 
     def _rollback(self) -> None:
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, check_same_thread=False, cached_statements=64)
-    try:
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            "wal_autocheckpoint=0",
-            f"journal_size_limit={LOG_OCTETS}",
-            "secure_delete=OFF",  # on in Debian: it would write every page that becomes free
-            f"cache_size=-{CACHE_KIB}",
-            "temp_store=MEMORY",
-        ):
-            connection.execute("PRAGMA " + pragma)
-        prepare(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _translated(error: sqlite3.Error) -> Exception:
-    extended = getattr(error, "sqlite_errorcode", 0)
-    code = extended & 0xFF
-    if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:
-        return DiskFull("the disk is full: make room, or let devices fetch what waits for them")
-    if code == sqlite3.SQLITE_CONSTRAINT:
-        return error
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return StoreDamaged(
-            f"the database is damaged ({error}): copy the data folder away, see whether the card is dying,"
-            " and restore a backup"
-        )
-    return StoreBroken(
-        f"the database does not work ({error}): see whether the disk is there, writable and healthy"
-    )

@@ -8,13 +8,31 @@ from __future__ import annotations
 
 import trio
 
+from appliance.store.errors import StoreError
 from appliance.store.jobs import Job
+from appliance.store.taking import Checked
 
 Acks = dict[int, dict[int, None]]
 """By node the ids of messages, each once and in order."""
 
 JOBS_OCTETS = 32 << 20
 BATCH_JOBS = 1000
+BATCH_ARRIVALS = 500
+
+
+class Batch:
+    """Arrivals from box ``source`` that wait for their commit; ``error`` says why there is none."""
+
+    def __init__(self, checked: list[Checked], source: str) -> None:
+        self.checked = checked
+        self.source = source
+        self.done = trio.Event()
+        self.error: StoreError | None = None
+
+    def end(self, error: StoreError | None = None) -> None:
+        """It is on stable storage, or not."""
+        self.error = error
+        self.done.set()
 
 
 class Inbox:
@@ -23,6 +41,7 @@ class Inbox:
     def __init__(self) -> None:
         self.jobs: list[Job] = []
         self.acks: Acks = {}
+        self.batches: list[Batch] = []
         self._acks_in_commit: Acks = {}
         self._octets = 0
         self._room = trio.Event()
@@ -31,7 +50,7 @@ class Inbox:
         self._closed = False
 
     def __bool__(self) -> bool:
-        return bool(self.jobs or self.acks)
+        return bool(self.jobs or self.acks or self.batches)
 
     async def put(self, job: Job) -> None:
         """Queue a request, when there is room for it."""
@@ -40,6 +59,25 @@ class Inbox:
         self._octets += job.octets
         self.jobs.append(job)
         self.ring()
+
+    def put_batch(self, batch: Batch) -> None:
+        """Queue arrivals: whoever brings them waits for one batch before the next."""
+        self.batches.append(batch)
+        self.ring()
+
+    def close_batches(self) -> list[Batch]:
+        """Those that wait."""
+        batches, self.batches = self.batches, []
+        return batches
+
+    def take_batches(self) -> list[Batch]:
+        """Of those that wait, what one commit takes."""
+        taken: list[Batch] = []
+        count = 0
+        while self.batches and (not taken or count + len(self.batches[0].checked) <= BATCH_ARRIVALS):
+            count += len(self.batches[0].checked)
+            taken.append(self.batches.pop(0))
+        return taken
 
     def ack(self, node: int, msgid: int) -> None:
         self.acks.setdefault(node, {})[msgid] = None
@@ -94,7 +132,7 @@ class Inbox:
         if not self:
             with trio.move_on_after(idle_s):
                 await self._bell.wait()
-        if self.acks and not self.jobs:
+        if self.acks and not self.jobs and not self.batches:
             with trio.move_on_after(acks_delay_s):
                 await self._job_bell.wait()
         if not self:

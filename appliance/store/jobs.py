@@ -20,6 +20,8 @@ class StoreSettings:
     queue_octets: int = 8 << 30
     reserve_percent: float = 5.0
     reserve_octets: int = 512 << 20
+    second_copy_wait_s: float = 0.5
+    strict: bool = False
 
 
 class Job:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from struct import Struct
 
@@ -81,6 +82,20 @@ class BoxKey:
 def box_id(public: bytes) -> str:
     """Eight characters for people and logs; the low 40 bits of the public key's SHA-256."""
     return b32encode(hashlib.sha256(public).digest()[:5])
+
+
+@lru_cache(maxsize=64)
+def _public(key: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(key)
+
+
+def is_signed(signature: bytes, digest: bytes, public: bytes) -> bool:
+    """Whether the box with that key made the signature."""
+    try:
+        _public(public).verify(signature, digest)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 class Checker:

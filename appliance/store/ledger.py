@@ -1,22 +1,36 @@
-"""What the journal says, in memory, and how it grows: decide, write, and only then know.
+"""What the journals say, in memory, and how they grow: decide, write, and only then know.
 
-The decisions of a commit are made against the accounts in memory, which are ahead of the disk only while the
-commit runs. If it fails the accounts are read back from the tables. The queues change after the commit.
+A commit takes in what other boxes say, then decides the requests that wait. Both are made against the
+accounts in memory, which are ahead of the disk only while the commit runs. If it fails the accounts are
+read back from the tables. The queues change after the commit.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import trio
 
 from appliance.log import get_logger
 from appliance.site import LASTING, TRAFFIC, Decision, Limits, Mint, Scene, Site, decode_facts, encode_facts
-from appliance.site.facts import Acked, Carried, Inherited, NodeDropped, Requested, Sent
-from appliance.store import reading
+from appliance.site.facts import (
+    Acked,
+    Carried,
+    Dropped,
+    Extended,
+    Inherited,
+    LastingFact,
+    NodeDropped,
+    Requested,
+    Sent,
+    TrafficFact,
+)
+from appliance.store import accounts, reading
+from appliance.store.arrivals import BadEntries, Position, Positions
 from appliance.store.database import Database, Spilled, Write, Written
 from appliance.store.disk import Disk
 from appliance.store.errors import StoreError, Unstorable
@@ -24,6 +38,7 @@ from appliance.store.inbox import Acks
 from appliance.store.jobs import Counts, Job
 from appliance.store.journal import GENESIS, BoxKey
 from appliance.store.queues import Done, Queues
+from appliance.store.taking import Checked, Known, Taken, Taking
 
 T = TypeVar("T")
 RequestKey = tuple[int, bytes]
@@ -35,43 +50,74 @@ DAY_NS = 86_400_000_000_000
 COMMIT_MAX_S = 0.1
 COMMITS_AVERAGED = 8
 CARRY_OCTETS = 1 << 20
+ENTRY_OCTETS = 1 << 20
+"""About what the facts of one entry, and the octets of their messages, take at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest entry of a box."""
+
+    seq: int = 0
+    digest: bytes = GENESIS
+    clock: int = 0
+
+
+NOTHING = Head()
 
 
 class Ledger:
-    """``load`` it first. All async methods want ``lock`` held: there is one connection."""
+    """``load`` it first. All async methods want ``lock`` held: there is one connection. ``gaps``: this is a
+    copy of a journal of which old entries may be gone.
+    """
 
     key: BoxKey
     scene: Scene
+    taking: Taking
+    number: int
 
-    def __init__(self, database: Database, queues: Queues, disk: Disk) -> None:
+    def __init__(self, database: Database, queues: Queues, disk: Disk, gaps: bool = False) -> None:
         self.database = database
         self.queues = queues
         self.site = Site()
         self.counts = Counts()
         self.lock = trio.Lock()
-        self.seq = 0
+        self.heads: dict[str, Head] = {}
+        self.numbers: dict[str, int] = {}
         self.keyed: set[int] = set()
         self.commit_s = 0.0
-        self._prev = GENESIS
+        self.gaps = gaps
+        self.dropped: dict[int, int] = {}
+        self._spill_clock = 0
         self._disk = disk
         self._limiter = trio.CapacityLimiter(1)
 
-    def load(self, connection: sqlite3.Connection, key: BoxKey, limits: Limits) -> Spilled:
-        """Read everything from the tables and the end of the journal; returns what a crash had left behind.
-        Blocks. Raises ``LookupError`` if the tables do not fit together.
+    def load(
+        self, connection: sqlite3.Connection, key: BoxKey, limits: Limits, files: Callable[[bytes], bool]
+    ) -> Spilled:
+        """Read everything from the tables and the end of the journals; returns what a crash had left
+        behind. ``files`` says whether a blob is here. Blocks. Raises ``LookupError`` if the tables do not
+        fit together.
         """
         self.key = key
-        last = reading.last_entry(connection, self.database.box)
-        if last is not None:
-            self.seq, self._prev = last.seq, last.digest()
+        known = reading.boxes(connection)
+        self.numbers = {box: number for number, (box, _) in known.items()}
+        self.number = self.numbers[key.box]
+        for number, entry in reading.newest(connection).items():
+            self.heads[known[number][0]] = Head(entry.seq, entry.digest(), entry.clock)
         self.read_site(connection)
-        reading.load_queues(connection, self.queues)
+        reading.load_queues(connection, self.queues, files)
         spilled = self.database.sweep()
         for sender, size in spilled.removed:
             self.queues.stored[sender] = max(0, self.queues.stored.get(sender, 0) - size)
-        mint = Mint(last.clock if last else 0, box=self.database.box)
-        self.scene = Scene(self.site, mint, limits, self.queues)
+        clock = max((head.clock for head in self.heads.values()), default=0)
+        clock = max(clock, reading.last_keys(connection))
+        self._spill_clock = clock
+        own = self.site.boxes.get(key.box)
+        slot = own.slot if own is not None else 0
+        self.scene = Scene(self.site, Mint(clock, box=slot), limits, self.queues)
         self.scene.at(time.time_ns())
+        self.taking = Taking(self.site, self.queues, slot, files, set() if self.gaps else None)
         self.keyed = reading.keyed_nodes(connection, self.today - 1)
         self.keyed.update(node for node, _ in self.queues.requests)
         return spilled
@@ -79,10 +125,20 @@ class Ledger:
     def read_site(self, connection: sqlite3.Connection) -> None:
         """Make the accounts in memory what the tables say. The object stays the same: others hold it."""
         fresh = Site()
-        for fact in reading.read_lasting(connection):
-            fresh.apply(fact)
+        for fact in accounts.read(connection):
+            if not fresh.apply(fact):
+                raise LookupError(fact)
         fresh.last_number = max(fresh.last_number, reading.meta(connection, "last_number"))
         self.site.__dict__.update(fresh.__dict__)
+
+    @property
+    def head(self) -> Head:
+        """Of this box's journal."""
+        return self.heads.get(self.key.box, NOTHING)
+
+    @property
+    def positions(self) -> Positions:
+        return {box: Position(head.seq, head.digest) for box, head in self.heads.items()}
 
     @property
     def clock(self) -> int:
@@ -96,20 +152,26 @@ class Ledger:
     def today(self) -> int:
         return self.clock // DAY_NS
 
-    async def commit(self, jobs: Sequence[Job], acks: Acks) -> tuple[Write, int]:
-        """Decide and write; the decisions are in the jobs. Returns what was written, and how many of the jobs
-        that were: the others have to go with the next commit.
+    async def commit(
+        self, jobs: Sequence[Job], acks: Acks, arrivals: Sequence[Checked] = ()
+    ) -> tuple[Write, int, Taken]:
+        """Take in ``arrivals``, decide ``jobs`` and write; the decisions are in the jobs. Returns what was
+        written, how many of the jobs that were (the others have to go with the next commit), and what is to
+        be done about the arrivals.
 
-        Raises ``StoreBroken``; or ``DiskFull`` or ``Unstorable``, and nothing has happened: ``read_site``.
+        Raises ``StoreBroken``; or ``BadEntries``, ``DiskFull`` or ``Unstorable``, and nothing has happened:
+        ``read_site``.
         """
         self.scene.at(time.time_ns())
-        repeated = await self._find_repeated(jobs)
         write = Write()
-        for node, msgids in acks.items():
-            write.traffic.append(Acked(node, tuple(msgids)))
-            write.acks += [(node, msgid) for msgid in msgids if not self.queues.is_recent(node, msgid)]
         try:
+            taken = await self._take_in(arrivals, write) if arrivals else Taken()
+            repeated = await self._find_repeated(jobs)
+            for node, msgids in acks.items():
+                write.traffic.append(Acked(node, tuple(msgids)))
+                write.acks += [(node, msgid) for msgid in msgids if not self.queues.is_recent(node, msgid)]
             links, decided = self._decide_all(jobs, repeated, write)
+            await self._expand(write)
             written = await self._record(write)
         except StoreError:
             raise
@@ -118,37 +180,55 @@ class Ledger:
         self._apply(write, written, links)
         self.counts.requests += decided
         self.counts.messages += len(write.messages)
-        return write, decided
+        return write, decided, taken
 
-    async def spill(self, cut: int | None) -> Spilled:
-        """Bring the recent part of the queues to the tables. Raises as ``commit``."""
-        spilled = await self.thread(self.database.spill, self.queues, self.seq, self.today, cut)
+    async def spill(self, cut: tuple[int, Mapping[str, int]] | None) -> Spilled:
+        """Bring the recent part of the queues to the tables. ``cut``: traffic entries up to a clock may go,
+        of each box up to a seq. Raises as ``commit``.
+        """
+        heads = {self.numbers[box]: head.seq for box, head in self.heads.items()}
+        cuts = None
+        if cut is not None:
+            clock, limits = cut
+            cuts = (
+                clock,
+                {n: min(heads[n], limits.get(box, 0)) for box, n in self.numbers.items() if n in heads},
+            )
+        self._spill_clock = self.scene.mint.id()
+        spilled = await self.thread(
+            self.database.spill, self.queues, heads, self._spill_clock, self.today, cuts
+        )
         self.queues.spilled(spilled.removed)
         return spilled
 
-    async def carry(self, clock: int) -> bool:
-        """Say again what is pending of the oldest traffic below ``clock``, and remove its entries. Returns
-        whether there may be more. Raises as ``commit``.
+    async def carry(self, clock: int, limits: Mapping[str, int]) -> bool:
+        """Say again what is pending of this box's oldest traffic below ``clock`` and up to a seq, and
+        remove its entries; also those of other boxes that have said so. Returns whether there may be more.
+        Raises as ``commit``.
         """
-        box = self.database.box
-        entries = await self.read(reading.old_traffic, box, clock, CARRY_OCTETS)
-        if not entries:
-            return False
-        sent = {
-            fact.msgid: fact
-            for entry in entries
-            for fact in decode_facts(entry.body)
-            if isinstance(fact, Sent)
-        }
-        waiting = await self.read(reading.waiting_nodes, list(sent))
-        write = Write(cut=entries[-1].seq * reading.PLACES + box)
-        for msgid, nodes in waiting.items():
-            fact = sent[msgid]
-            write.traffic.append(
-                Carried(msgid, fact.rank, fact.sender, fact.digest, fact.size, nodes, fact.blob)
-            )
+        limit = limits.get(self.key.box, 0)
+        entries = await self.read(reading.old_traffic, self.number, limit, clock, CARRY_OCTETS)
+        write = Write()
+        for box, number in self.numbers.items():
+            if seq := min(self.dropped.pop(number, 0), limits.get(box, 0)):
+                write.cuts.append((number, seq))
+        if entries:
+            sent = {
+                fact.msgid: fact
+                for entry in entries
+                for fact in decode_facts(entry.body)
+                if isinstance(fact, Sent)
+            }
+            write.cuts.append((self.number, entries[-1].seq))
+            waiting = await self.read(reading.waiting_nodes, list(sent))
+            for msgid, nodes in waiting.items():
+                fact = sent[msgid]
+                write.traffic.append(
+                    Carried(msgid, fact.rank, fact.sender, fact.digest, fact.size, nodes, fact.blob)
+                )
+            write.traffic.append(Dropped(entries[-1].seq))
         await self._record(write)
-        return True
+        return bool(entries)
 
     async def thread(self, function: Callable[..., T], *args: object) -> T:
         return await trio.to_thread.run_sync(function, *args, limiter=self._limiter)
@@ -157,17 +237,96 @@ class Ledger:
         """Call with the connection, in a worker thread. Raises ``StoreBroken``."""
         return await self.thread(self.database.read, function, *args)
 
+    async def _take_in(self, arrivals: Sequence[Checked], write: Write) -> Taken:
+        """Raises ``BadEntries`` before anything has changed."""
+        fresh = self._continuing(arrivals, write)
+        known = Known()
+        named = {fact.msgid for one in fresh for fact in one.facts if isinstance(fact, Extended | Carried)}
+        if named:
+            known.messages = await self.read(reading.stored, named)
+        asked = [
+            (fact.node, fact.key)
+            for one in fresh
+            if one.entry.clock < self._spill_clock
+            for fact in one.facts
+            if isinstance(fact, Requested) and fact.node in self.keyed
+        ]
+        if asked:
+            known.requests = await self.read(reading.find_requests, self.today, asked)
+        for one in fresh:
+            self.scene.mint.saw(one.entry.clock)
+        return self.taking.take(fresh, self.numbers | {b: n for n, b, _ in write.boxes}, known, write)
+
+    def _continuing(self, arrivals: Sequence[Checked], write: Write) -> list[Checked]:
+        """Those that are news; notes boxes of which there was nothing before."""
+        heads = dict(self.heads)
+        numbers = set(self.numbers.values())
+        known = set(self.numbers)
+        fresh: list[Checked] = []
+        for one in arrivals:
+            entry = one.entry
+            head = heads.get(entry.box, NOTHING)
+            if entry.seq <= head.seq:
+                continue
+            where = f"entry {entry.seq} of box {entry.box}"
+            if entry.seq != head.seq + 1 and not self.gaps:
+                raise BadEntries(f"{where} came where {head.seq + 1} was due")
+            if (entry.seq == head.seq + 1 and entry.prev != head.digest) or entry.clock <= head.clock:
+                raise BadEntries(
+                    f"{where} does not continue the entry before: the box was copied or restored"
+                )
+            if entry.box not in known:
+                number = next(n for n in range(reading.PLACES) if n not in numbers)
+                numbers.add(number)
+                known.add(entry.box)
+                write.boxes.append((number, entry.box, one.public))
+            heads[entry.box] = Head(entry.seq, one.digest, entry.clock)
+            fresh.append(one)
+        return fresh
+
+    async def _expand(self, write: Write) -> None:
+        """What a new node inherits is said message by message: other boxes may have other queues."""
+        while at := next((n for n, f in enumerate(write.traffic) if isinstance(f, Inherited)), -1) + 1:
+            fact = write.traffic[at - 1]
+            assert isinstance(fact, Inherited)
+            pending = self.queues.nodes.get(fact.source)
+            msgids = set(await self.read(reading.queue_of, fact.source))
+            if pending is not None:
+                msgids.update(pending.recent[0], pending.recent[1])
+            msgids.update(m for m, absent in self.queues.absent.items() if fact.source in absent.nodes)
+            told: dict[int, Sent] = {}
+            for earlier in write.traffic[: at - 1]:
+                if isinstance(earlier, Sent) and fact.source in earlier.nodes:
+                    told[earlier.msgid] = earlier
+                elif isinstance(earlier, Acked) and earlier.node == fact.source:
+                    msgids.difference_update(earlier.msgids)
+            for sent in await self.read(reading.sent_again, sorted(msgids)):
+                told[sent.msgid] = sent
+            extended = [
+                Extended(m, s.rank, s.sender, s.digest, s.size, (fact.node,), s.blob)
+                for m, s in sorted(told.items())
+            ]
+            for more in extended:
+                if more.msgid not in self.queues.messages and more.msgid in msgids:
+                    absent = more.msgid in self.queues.absent
+                    rows = write.quietly_queued if absent else write.queued
+                    rows.append((fact.node, more.rank, more.msgid, more.size))
+            write.traffic[at - 1 : at] = extended
+
     async def _record(self, write: Write) -> Written:
         """Put it into the journal and the tables; nothing if there is nothing."""
         self._make_entries(write)
-        if not write.entries and not write.cut:
+        if write.empty:
             return Written()
         began = time.monotonic()
         written = await self.thread(self.database.commit, write)
         took_s = min(time.monotonic() - began, COMMIT_MAX_S)
         self.commit_s += (took_s - self.commit_s) / COMMITS_AVERAGED
-        for entry in write.entries:
-            self.seq, self._prev = entry.seq, entry.digest()
+        for number, box, _ in write.boxes:
+            self.numbers[box] = number
+        for _, entry in write.entries:
+            self.heads[entry.box] = Head(entry.seq, entry.digest(), entry.clock)
+        self.dropped.update(write.dropped)
         self.counts.commits += 1
         return written
 
@@ -205,12 +364,13 @@ class Ledger:
             if decision.dropped and any(isinstance(fact, Inherited) for fact in write.traffic):
                 return links, at
             for fact in decision.lasting:
-                self.site.apply(fact)
+                write.changes += self.site.apply(fact)
             write.lasting += decision.lasting
             write.traffic += decision.traffic
             write.messages += decision.messages
             if key is not None and decision.error is None:
-                write.traffic.append(Requested(*key, decision.msgid, decision.posted_ms))
+                others = tuple(m.msgid for m in decision.messages if m.msgid != decision.msgid)
+                write.traffic.append(Requested(*key, decision.msgid, decision.posted_ms, others))
                 links[key] = job.link
         return links, len(jobs)
 
@@ -228,17 +388,48 @@ class Ledger:
         return decision
 
     def _make_entries(self, write: Write) -> None:
-        """Sign what goes into the journal: lasting facts first."""
-        clock = self.scene.mint.last
-        for kind, facts in ((LASTING, write.lasting), (TRAFFIC, write.traffic)):
-            if facts:
-                seq = self.seq + len(write.entries) + 1
-                prev = write.entries[-1].digest() if write.entries else self._prev
-                write.entries.append(self.key.sign(seq, clock, kind, prev, encode_facts(facts)))
+        """Sign what this box says: lasting facts first."""
+        head = self.head
+        digests = {fact.msgid: fact.digest for fact in write.traffic if isinstance(fact, Sent)}
+        write.fresh += [
+            (m.msgid, m.rank, m.sender, m.size, m.blob, m.head, m.data, digests[m.msgid])
+            for m in write.messages
+        ]
+        for kind, facts in self._portions(write):
+            seq, prev = head.seq + 1, head.digest
+            entry = self.key.sign(seq, self.scene.mint.id(), kind, prev, encode_facts(facts))
+            write.entries.append((self.number, entry))
+            write.sent[seq] = [fact.msgid for fact in facts if isinstance(fact, Sent)]
+            head = Head(seq, entry.digest(), entry.clock)
+
+    def _portions(self, write: Write) -> Iterator[tuple[int, Sequence[LastingFact | TrafficFact]]]:
+        """What goes into one entry each: other boxes get an entry as a whole."""
+        if write.lasting:
+            yield LASTING, write.lasting
+        sizes = {m.msgid: len(m.head) + len(m.data or b"") for m in write.messages}
+        portion: list[TrafficFact] = []
+        octets = 0
+        for fact in write.traffic:
+            size = 60
+            if isinstance(fact, Sent):
+                size += sizes.get(fact.msgid, 0) + 5 * len(fact.nodes)
+            elif isinstance(fact, Acked):
+                size += 9 * len(fact.msgids)
+            if octets + size > ENTRY_OCTETS and portion:
+                yield TRAFFIC, portion
+                portion, octets = [], 0
+            portion.append(fact)
+            octets += size
+        if portion:
+            yield TRAFFIC, portion
 
     def _apply(self, write: Write, written: Written, links: dict[RequestKey, int]) -> None:
         """The commit has happened: bring the queues up to it."""
         queues = self.queues
+        for effect in write.effects:
+            queues.apply(effect)
+            if isinstance(effect, Requested):
+                self.keyed.add(effect.node)
         for change in written.queues:
             queues.loaded(*change)
         for lasting in write.lasting:
@@ -248,5 +439,8 @@ class Ledger:
             if isinstance(fact, Requested):
                 queues.requested(fact, links[fact.node, fact.key])
                 self.keyed.add(fact.node)
-            else:
+            elif isinstance(fact, Extended):
+                if fact.msgid in queues.messages or fact.msgid in queues.absent:
+                    queues.sent(fact)
+            elif isinstance(fact, Sent | Acked):
                 queues.apply(fact)

@@ -6,6 +6,9 @@ within moments: their facts are in the journal already, and rows that come and g
 From time to time what is left here goes to the tables in one commit (the *spill*). At start, the entries
 after the last spill are applied again.
 
+A message is *absent* while its octets, or its file, have yet to come from another box: its queues do not
+count it, and nobody is given it.
+
 The numbers per node and per member are for all that is pending, here and in the tables. Bound: a spill is
 due after ``Queues.weight`` changes (see store.py), each of at most some 300 octets of memory per node it
 concerns.
@@ -16,8 +19,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from appliance.site import facts
-from appliance.site.facts import Acked, Carried, Inherited, Requested, Sent
+import msgspec
+
+from appliance.site.facts import Acked, Inherited, NodeDropped, Requested, Sent
 
 LET_IT_FETCH = ": let it fetch them, or drop it if it is lost"
 
@@ -54,15 +58,46 @@ class Recent:
     waiting: int
 
 
+@dataclass(slots=True)
+class Absent:
+    """``head``: whether only the file is missing. ``stored``: it is in the tables, not in the recent part."""
+
+    rank: int
+    size: int
+    blob: bytes | None
+    digest: bytes
+    head: bool
+    nodes: set[int]
+    stored: bool = False
+
+
+class AbsentSent(msgspec.Struct, frozen=True):
+    """A ``Sent`` fact of another box, of a message that is absent; ``head`` as in ``Absent``."""
+
+    fact: Sent
+    head: bool
+
+
+class Voided(msgspec.Struct, frozen=True):
+    """Nobody is to get these messages any more."""
+
+    msgids: tuple[int, ...]
+
+
+Effect = Sent | AbsentSent | Acked | Inherited | Requested | NodeDropped | Voided
+"""What changes the queues in memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a request came to: its ack's ``msgid`` (0: none) and ``posted``, and the link it came on (0: a
-    link before the restart).
+    """What a request came to: its ack's ``msgid`` (0: none) and ``posted``, the link it came on (0: a link
+    before the restart, or to another box), and the ids of ``others`` that went out with it.
     """
 
     msgid: int
     posted_ms: int
     link: int
+    others: tuple[int, ...] = ()
 
 
 class Queues:
@@ -72,6 +107,7 @@ class Queues:
         self.nodes: dict[int, Pending] = {}
         self.messages: dict[int, Recent] = {}
         self.requests: dict[tuple[int, bytes], Done] = {}
+        self.absent: dict[int, Absent] = {}
         self.stored: dict[int, int] = {}
         self.added: dict[int, int] = {}
         self.weight = 0
@@ -95,6 +131,9 @@ class Queues:
     # applying facts, after they are on stable storage
 
     def sent(self, fact: Sent) -> None:
+        if fact.msgid in self.messages or fact.msgid in self.absent:
+            self._extended(fact)
+            return
         nodes = self.nodes
         waiting = 0
         for number in fact.nodes:
@@ -109,13 +148,82 @@ class Queues:
                 pending.count += 1
                 pending.octets += fact.size
                 waiting += 1
+        self._count(fact, waiting)
+
+    def _count(self, fact: Sent, waiting: int) -> None:
         self.messages[fact.msgid] = Recent(fact.rank, fact.sender, fact.size, fact.blob, waiting)
         self.stored[fact.sender] = self.stored.get(fact.sender, 0) + fact.size
         self.added[fact.sender] = self.added.get(fact.sender, 0) + fact.size
         self.weight += 1 + waiting
 
+    def _extended(self, fact: Sent) -> None:
+        """More nodes for a message of the recent part, or an absent one."""
+        message, absent = self.messages.get(fact.msgid), self.absent.get(fact.msgid)
+        for number in fact.nodes:
+            if number in self._dropped:
+                continue
+            if absent is not None:
+                new = number not in absent.nodes
+                absent.nodes.add(number)
+            else:
+                new = not self.is_recent(number, fact.msgid)
+                if new:
+                    self._add(number, fact.msgid, fact.rank, fact.size)
+            if message is not None:
+                message.waiting += new
+            self.weight += new
+
+    def _add(self, node: int, msgid: int, rank: int, size: int) -> None:
+        pending = self.nodes.setdefault(node, Pending())
+        pending.recent[rank][msgid] = None
+        pending.count += 1
+        pending.octets += size
+
+    def absent_sent(self, fact: Sent, head: bool) -> None:
+        """A message whose octets, or whose file (``head``), are not here."""
+        if fact.msgid in self.messages:
+            self._extended(fact)
+            return
+        nodes = {number for number in fact.nodes if number not in self._dropped}
+        self._count(fact, len(nodes))
+        self.absent[fact.msgid] = Absent(fact.rank, fact.size, fact.blob, fact.digest, head, nodes)
+
+    def absent_loaded(self, msgid: int, absent: Absent) -> None:
+        """A message of the tables is absent: its queues do not count it."""
+        absent.stored = True
+        self.absent[msgid] = absent
+        for node in absent.nodes:
+            self.loaded(node, -1, -absent.size)
+
+    def present(self, msgid: int) -> Absent:
+        """It is not absent any more; returns what it was."""
+        absent = self.absent.pop(msgid)
+        for node in absent.nodes:
+            if absent.stored:
+                self.loaded(node, 1, absent.size)
+            else:
+                self._add(node, msgid, absent.rank, absent.size)
+        return absent
+
+    def void(self, msgid: int) -> None:
+        """Nobody is to get the message; of the recent part, the commit removed the rows."""
+        absent, message = self.absent.get(msgid), self.messages.get(msgid)
+        if absent is not None:
+            if message is not None:
+                message.waiting -= len(absent.nodes)
+            absent.nodes.clear()
+        elif message is not None and message.waiting > 0:
+            for pending in self.nodes.values():
+                if msgid in pending.recent[message.rank]:
+                    del pending.recent[message.rank][msgid]
+                    pending.count -= 1
+                    pending.octets -= message.size
+            message.waiting = 0
+
     def acked(self, fact: Acked) -> None:
         """Messages of the recent part only; those in the table were removed by the commit."""
+        if self.absent:
+            self._absent_acked(fact)
         pending = self.nodes.get(fact.node)
         if pending is None:
             return
@@ -127,9 +235,26 @@ class Queues:
                 pending.octets -= message.size
                 message.waiting -= 1
 
+    def _absent_acked(self, fact: Acked) -> None:
+        for msgid in fact.msgids:
+            absent = self.absent.get(msgid)
+            if absent is not None and fact.node in absent.nodes:
+                absent.nodes.discard(fact.node)
+                if not absent.stored:
+                    self.messages[msgid].waiting -= 1
+                elif not absent.nodes:
+                    del self.absent[msgid]
+
     def is_recent(self, node: int, msgid: int) -> bool:
         pending = self.nodes.get(node)
         return pending is not None and (msgid in pending.recent[1] or msgid in pending.recent[0])
+
+    def waits(self, node: int, msgid: int) -> bool:
+        """Whether a message that is in one of the queues is in this one, as far as is known without
+        reading."""
+        if msgid in self.messages:
+            return self.is_recent(node, msgid)
+        return node in self.nodes
 
     def inherited(self, fact: Inherited) -> None:
         """The recent part only; the commit copied the rows, and ``loaded`` tells how many."""
@@ -148,12 +273,16 @@ class Queues:
                     self.weight += 1
 
     def requested(self, fact: Requested, link: int = 0) -> None:
-        self.requests[fact.node, fact.key] = Done(fact.msgid, fact.posted_ms, link)
+        done = Done(fact.msgid, fact.posted_ms, link, fact.others)
+        known = self.requests.get((fact.node, fact.key))
+        if known is None or known.msgid <= done.msgid:
+            self.requests[fact.node, fact.key] = done
         self.weight += 1
 
     def node_dropped(self, node: int) -> None:
         """Numbers are never used again, so facts that name the node later (of the same commit) are void."""
         self._dropped.add(node)
+        self._absent_dropped(node)
         pending = self.nodes.pop(node, None)
         if pending is not None:
             for recent in pending.recent:
@@ -161,19 +290,29 @@ class Queues:
                     self.messages[msgid].waiting -= 1
                     self.weight += 1
 
-    def apply(self, fact: facts.TrafficFact) -> None:
-        """A traffic fact read back from the journal."""
-        match fact:
-            case Carried():
-                pass  # in the tables since long
+    def _absent_dropped(self, node: int) -> None:
+        for msgid, absent in list(self.absent.items()):
+            if node in absent.nodes:
+                self._absent_acked(Acked(node, (msgid,)))
+
+    def apply(self, effect: Effect) -> None:
+        """Something that is on stable storage now, or was found there at start."""
+        match effect:
             case Sent():
-                self.sent(fact)
+                self.sent(effect)
+            case AbsentSent():
+                self.absent_sent(effect.fact, effect.head)
             case Acked():
-                self.acked(fact)
+                self.acked(effect)
             case Inherited():
-                self.inherited(fact)
+                self.inherited(effect)
             case Requested():
-                self.requested(fact)
+                self.requested(effect)
+            case NodeDropped():
+                self.node_dropped(effect.node)
+            case Voided():
+                for msgid in effect.msgids:
+                    self.void(msgid)
 
     def loaded(self, node: int, count: int, octets: int) -> None:
         """Rows of the table ``queue`` were found (or, with negative numbers, removed)."""
@@ -189,6 +328,10 @@ class Queues:
             for rank, recent in enumerate(self.nodes[number].recent):
                 for msgid in sorted(recent):
                     yield number, rank, msgid, self.messages[msgid].size
+        for msgid, absent in self.absent.items():
+            if not absent.stored:
+                for number in absent.nodes:
+                    yield number, absent.rank, msgid, absent.size
 
     def finished(self) -> list[tuple[int, int, int, bytes | None]]:
         """Recent messages that every node has: msgid, sender, size, blob."""
@@ -209,6 +352,9 @@ class Queues:
             del self.nodes[number]
         self.messages.clear()
         self.requests.clear()
+        self.absent = {msgid: absent for msgid, absent in self.absent.items() if absent.nodes}
+        for absent in self.absent.values():
+            absent.stored = True
         for sender, size in removed:
             self.stored[sender] = max(0, self.stored.get(sender, 0) - size)
         self.added.clear()

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import heapq
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 
-from appliance.site import TRAFFIC, Message, decode_facts, facts
-from appliance.site.facts import LastingFact, TrafficFact
+import msgspec
+
+from appliance.site import TRAFFIC, Message, content_digest, decode_facts, facts
+from appliance.site.facts import Acked, Carried, Extended, Inherited, Requested, Sent
 from appliance.store import keys
+from appliance.store.arrivals import Octets
 from appliance.store.journal import Entry
-from appliance.store.queues import Done, Queues
+from appliance.store.queues import Absent, AbsentSent, Done, Effect, Queues, Voided
 
-PLACES = 16
+PLACES = 256
 """place = seq * PLACES + box number."""
 
 Boxes = dict[int, tuple[str, bytes]]
@@ -39,16 +45,22 @@ def last_entry(connection: sqlite3.Connection, box: int) -> Entry | None:
     return _entry(row, boxes(connection)) if row else None
 
 
-def load_queues(connection: sqlite3.Connection, queues: Queues) -> int:
-    """The queues' sizes from the tables, then the traffic since the last spill. Returns how many
-    entries that was.
+def load_queues(connection: sqlite3.Connection, queues: Queues, files: Callable[[bytes], bool]) -> int:
+    """The queues' sizes from the tables, then the traffic since the last spill; ``files`` says whether a blob
+    is here. Returns how many entries that was.
     """
     for node, count, octets in connection.execute(
         "SELECT node, count(*), sum(size) FROM queue GROUP BY node"
     ):
         queues.loaded(node, count, octets)
     queues.stored.update(connection.execute("SELECT member, octets FROM load"))
-    return replay_tail(connection, queues)
+    for msgid, rank, size, blob, head, digest in connection.execute(
+        "SELECT msgid, rank, size, blob, head, digest FROM message WHERE head = x'' OR blob IS NOT NULL"
+    ):
+        if not head or not files(blob):
+            nodes = {n for (n,) in connection.execute("SELECT node FROM queue WHERE msgid = ?", (msgid,))}
+            queues.absent_loaded(msgid, Absent(rank, size, blob, digest, bool(head), nodes))
+    return replay_tail(connection, queues, files)
 
 
 def keyed_nodes(connection: sqlite3.Connection, since_day: int) -> set[int]:
@@ -64,6 +76,12 @@ def keyed_nodes(connection: sqlite3.Connection, since_day: int) -> set[int]:
             node = row[0]
             found.add(node)
     return found
+
+
+def last_keys(connection: sqlite3.Connection) -> int:
+    """The clock of the newest row of keys."""
+    (clock,) = connection.execute("SELECT coalesce(max(seq), 0) FROM request").fetchone()
+    return int(clock)
 
 
 def blobs(connection: sqlite3.Connection) -> set[bytes]:
@@ -108,8 +126,10 @@ def read_messages(connection: sqlite3.Connection, msgids: Sequence[int], max_oct
     found: list[Message] = []
     for msgid in msgids:
         row = connection.execute(
-            "SELECT msgid, rank, head, size, data, blob, sender FROM fresh WHERE msgid = ?1 UNION ALL"
-            " SELECT msgid, rank, head, size, data, blob, sender FROM message WHERE msgid = ?1",
+            "SELECT msgid, rank, head, size, data, blob, sender FROM fresh"
+            " WHERE msgid = ?1 AND head <> x'' UNION ALL"
+            " SELECT msgid, rank, head, size, data, blob, sender FROM message"
+            " WHERE msgid = ?1 AND head <> x''",
             (msgid,),
         ).fetchone()
         if row:
@@ -121,14 +141,16 @@ def read_messages(connection: sqlite3.Connection, msgids: Sequence[int], max_oct
     return found
 
 
-def old_traffic(connection: sqlite3.Connection, box: int, clock: int, max_octets: int) -> list[Entry]:
-    """The first traffic entries of a box below ``clock`` that the tables are up to, until their bodies have
-    ``max_octets``.
+def old_traffic(
+    connection: sqlite3.Connection, box: int, seq: int, clock: int, max_octets: int
+) -> list[Entry]:
+    """The first traffic entries of a box up to ``seq`` and below ``clock`` that the tables are up to, until
+    their bodies have ``max_octets``.
     """
     rows = connection.execute(
         "SELECT place, clock, kind, prev, body, signature FROM entry"
         " WHERE kind = ? AND place % ? = ? AND place <= ? ORDER BY place",
-        (TRAFFIC, PLACES, box, meta(connection, "spilled") * PLACES + box),
+        (TRAFFIC, PLACES, box, min(seq, spilled(connection)[box]) * PLACES + box),
     )
     known = boxes(connection)
     found: list[Entry] = []
@@ -162,52 +184,143 @@ def oldest(connection: sqlite3.Connection, node: int | None = None) -> int:
     return int(row[0])
 
 
-def read_lasting(connection: sqlite3.Connection) -> Iterator[LastingFact]:
-    """The accounts' tables as facts, in an order in which they can be applied."""
-    for number, uid, at_ms, issuer, subject, audience in connection.execute(
-        "SELECT * FROM member ORDER BY number"
-    ):
-        yield facts.MemberAdded(number, uid, at_ms)
-        if issuer is not None:
-            yield facts.SubjectBound(number, issuer, subject, audience)
-    for row in connection.execute("SELECT number, member, label, secret, at_ms FROM node ORDER BY number"):
-        yield facts.NodeAdded(*row)
-    for row in connection.execute("SELECT alias, member FROM alias ORDER BY rowid"):
-        yield facts.AliasAdded(*row)
-    for (gid,) in connection.execute("SELECT gid FROM team ORDER BY rowid"):
-        yield facts.GroupAdded(gid)
-    for row in connection.execute("SELECT gid, member, alias, role FROM standing ORDER BY rowid"):
-        yield facts.RoleSet(*row)
-    if owner := meta(connection, "owner"):
-        yield facts.OwnerSet(owner)
+def read_entries(
+    connection: sqlite3.Connection,
+    known: Boxes,
+    after: Mapping[int, int] | None = None,
+) -> Iterator[Entry]:
+    """Entries in order of their clocks, so that none comes before one that its maker knew; of each box
+    (number) those ``after`` a seq.
+    """
+    of_boxes = [_of_box(connection, known, number, (after or {}).get(number, 0)) for number in known]
+    return heapq.merge(*of_boxes, key=attrgetter("clock", "seq"))
 
 
-def read_entries(connection: sqlite3.Connection, known: Boxes, above: int = 0) -> Iterator[Entry]:
-    """Entries in order of place, from the first with a place above ``above``."""
+def _of_box(connection: sqlite3.Connection, known: Boxes, number: int, seq: int) -> Iterator[Entry]:
     rows = connection.execute(
-        "SELECT place, clock, kind, prev, body, signature FROM entry WHERE place > ? ORDER BY place", (above,)
+        "SELECT place, clock, kind, prev, body, signature FROM entry"
+        " WHERE place > ? AND place % ? = ? ORDER BY place",
+        (seq * PLACES + number, PLACES, number),
     )
     for row in rows:
         yield _entry(row, known)
 
 
-def replay_tail(connection: sqlite3.Connection, queues: Queues) -> int:
-    """Apply the traffic since the last spill, less what went to nodes dropped since. Returns how many
+def spilled(connection: sqlite3.Connection) -> dict[int, int]:
+    """By number of the box: the seq up to which its traffic is in the tables."""
+    return dict(connection.execute("SELECT number, spilled FROM box").fetchall())
+
+
+def replay_tail(connection: sqlite3.Connection, queues: Queues, files: Callable[[bytes], bool]) -> int:
+    """Apply the traffic since the last spill, less what went to nodes that are no more. Returns how many
     entries that was.
     """
-    spilled = meta(connection, "spilled")
+    nodes = {number for (number,) in connection.execute("SELECT number FROM node")}
+    heads = {
+        msgid: bool(head) for msgid, head in connection.execute("SELECT msgid, length(head) > 0 FROM fresh")
+    }
     count = 0
-    for entry in read_entries(connection, boxes(connection), spilled * PLACES + PLACES - 1):
+    for entry in read_entries(connection, boxes(connection), spilled(connection)):
         for fact in decode_facts(entry.body):
-            if isinstance(fact, facts.NodeDropped):
-                queues.node_dropped(fact.node)
-            elif isinstance(fact, TrafficFact):
-                queues.apply(fact)
+            for effect in _replayed(fact, nodes, heads, queues, files):
+                queues.apply(effect)
         count += 1
     return count
+
+
+def _replayed(
+    fact: object, nodes: set[int], heads: dict[int, bool], queues: Queues, files: Callable[[bytes], bool]
+) -> Iterator[Effect]:
+    match fact:
+        case Sent():
+            left = tuple(node for node in fact.nodes if node in nodes)
+            said_again = isinstance(fact, Carried | Extended)
+            if not left or fact.msgid not in heads or (said_again and _known(fact, queues)):
+                return  # nobody is left, or the commit changed the table queue
+            fact = msgspec.structs.replace(fact, nodes=left)
+            head = heads[fact.msgid]
+            present = head and (fact.blob is None or files(fact.blob))
+            yield fact if present else AbsentSent(fact, head)
+        case Requested():
+            known = queues.requests.get((fact.node, fact.key))
+            yield fact
+            if known is not None and known.msgid != fact.msgid:
+                yield Voided(loser(known, fact))
+        case Acked() | Inherited() | facts.NodeDropped():
+            yield fact
+
+
+def _known(fact: Sent, queues: Queues) -> bool:
+    return isinstance(fact, Carried) and fact.msgid in queues.messages
+
+
+def loser(known: Done, fact: Requested) -> tuple[int, ...]:
+    """Which messages go, of a request that two boxes carried out."""
+    less = min((known.msgid, *known.others), (fact.msgid, *fact.others))
+    return tuple(msgid for msgid in less if msgid)
 
 
 def _entry(row: tuple[int, int, int, bytes, bytes, bytes], known: Boxes) -> Entry:
     place, clock, kind, prev, body, signature = row
     seq, box = divmod(place, PLACES)
     return Entry(known.get(box, NOBODY)[0], seq, clock, kind, prev, body, signature)
+
+
+def newest(connection: sqlite3.Connection) -> dict[int, Entry]:
+    """The newest entry of each box that has any, by number."""
+    found = {number: last_entry(connection, number) for number in boxes(connection)}
+    return {number: entry for number, entry in found.items() if entry is not None}
+
+
+def entry_at(connection: sqlite3.Connection, number: int, seq: int) -> Entry | None:
+    """An entry of a box; None if it is not here."""
+    row = connection.execute(
+        "SELECT place, clock, kind, prev, body, signature FROM entry WHERE place = ?",
+        (seq * PLACES + number,),
+    ).fetchone()
+    return _entry(row, boxes(connection)) if row else None
+
+
+def stored(connection: sqlite3.Connection, msgids: Iterable[int]) -> set[int]:
+    """Those of the messages that have a row."""
+    sql = "SELECT 1 FROM fresh WHERE msgid = ?1 UNION ALL SELECT 1 FROM message WHERE msgid = ?1"
+    return {msgid for msgid in msgids if connection.execute(sql, (msgid,)).fetchone()}
+
+
+def sent_again(connection: sqlite3.Connection, msgids: Iterable[int]) -> list[Sent]:
+    """The ``Sent`` facts of messages, less their nodes, from the tables."""
+    found = []
+    for msgid in msgids:
+        row = connection.execute(
+            "SELECT rank, sender, digest, size, blob, head, data FROM fresh WHERE msgid = ?1 UNION ALL"
+            " SELECT rank, sender, digest, size, blob, head, data FROM message WHERE msgid = ?1",
+            (msgid,),
+        ).fetchone()
+        if row:
+            rank, sender, digest, size, blob, head, data = row
+            if not digest:  # written before there was a column for it
+                digest = content_digest(head, blob or hashlib.sha256(data or b"").digest())
+            found.append(Sent(msgid, rank, sender, digest, size, (), blob))
+    return found
+
+
+def queue_of(connection: sqlite3.Connection, node: int) -> list[int]:
+    """What the table ``queue`` has of a node."""
+    return [
+        msgid
+        for (msgid,) in connection.execute("SELECT msgid FROM queue WHERE node = ? ORDER BY msgid", (node,))
+    ]
+
+
+def octets(connection: sqlite3.Connection, msgids: Iterable[int]) -> list[Octets]:
+    """Heads and data of those of the messages that are here."""
+    found = []
+    for msgid in msgids:
+        row = connection.execute(
+            "SELECT head, data FROM fresh WHERE msgid = ?1 AND head <> x'' UNION ALL"
+            " SELECT head, data FROM message WHERE msgid = ?1 AND head <> x''",
+            (msgid,),
+        ).fetchone()
+        if row:
+            found.append(Octets(msgid, *row))
+    return found

@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 1
+VERSION = 2
 """Kept in ``PRAGMA user_version``; sqlite-utils' own table says which migrations have run."""
 
 TABLES_1 = """
--- The boxes of the site. This one is the row whose id is made from the key file beside the database.
+-- The boxes whose journals are here. This one is the row whose id is made from the key file.
 CREATE TABLE box (
-    number INTEGER PRIMARY KEY,       -- 0 to 15: the low bits of the ids it mints
+    number INTEGER PRIMARY KEY,       -- 0 to 255
     id TEXT NOT NULL UNIQUE,
     public_key BLOB NOT NULL          -- Ed25519, 32 octets
 ) STRICT;
 
--- Small facts about the tables: 'spilled' is the seq up to which traffic entries are in queue and request,
--- 'last_number' the highest number that a member or node was given, 'probe' what the watchdog wrote last,
--- 'owner' the number of the member whose box it is.
+-- Small facts about the tables: 'last_number' the highest number that a member or node was given, 'probe'
+-- what the watchdog wrote last, 'owner' the number of the member whose site it is.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 
--- The journal. place = seq * 16 + box number.
+-- The journal. place = seq * 16 + box number (256 since version 2).
 CREATE TABLE entry (
     place INTEGER PRIMARY KEY,
     clock INTEGER NOT NULL,           -- the highest id minted when it was made
@@ -114,6 +113,44 @@ CREATE TABLE load (member INTEGER PRIMARY KEY, octets INTEGER NOT NULL) STRICT;
 """
 
 
+TABLES_2 = """
+-- Several boxes. place = seq * 256 + number; the number is this database's own, the slot is the site's.
+UPDATE entry SET place = -(place / 16 * 256 + place % 16);
+UPDATE entry SET place = -place;
+
+-- The seq up to which its traffic is in the tables.
+ALTER TABLE box ADD COLUMN spilled INTEGER NOT NULL DEFAULT 0;
+UPDATE box SET spilled = coalesce((SELECT value FROM meta WHERE key = 'spilled'), 0);
+DELETE FROM meta WHERE key = 'spilled';
+-- In meta: 'owner_at' is when the owner was set, 'identity' an encoded IdentitySet.
+
+-- The boxes of the site as the lasting facts say. cut: NULL, or the box is revoked and its journal ends
+-- there.
+CREATE TABLE peer (
+    id TEXT PRIMARY KEY,
+    public_key BLOB NOT NULL,
+    slot INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    addresses TEXT NOT NULL,          -- a line each
+    placed_at INTEGER NOT NULL,
+    cut INTEGER
+) STRICT;
+
+-- When it was said: see appliance/site/state.py.
+ALTER TABLE member ADD COLUMN subject_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE alias ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE team ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE team ADD COLUMN made_by INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE standing ADD COLUMN at INTEGER NOT NULL DEFAULT 0;
+
+-- Of a message's octets, as in its Sent fact. A head of no octets: they have yet to come from another box.
+ALTER TABLE fresh ADD COLUMN digest BLOB NOT NULL DEFAULT x'';
+ALTER TABLE message ADD COLUMN digest BLOB NOT NULL DEFAULT x'';
+CREATE INDEX message_absent ON message (msgid) WHERE head = x'';
+"""
+
+
 class SchemaError(Exception):
     """The database cannot be used by this version; the text says why."""
 
@@ -135,6 +172,11 @@ def prepare(connection: sqlite3.Connection) -> None:
     @migrations()
     def tables_1(db: Database) -> None:
         for statement in _statements(TABLES_1):
+            db.execute(statement)
+
+    @migrations()
+    def tables_2(db: Database) -> None:
+        for statement in _statements(TABLES_2):
             db.execute(statement)
 
     migrations.apply(Database(connection))

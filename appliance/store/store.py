@@ -1,85 +1,90 @@
 """The store: one owner task, one connection, group commit.
 
-Theory of operation. Requests wait in the ``Inbox``. The owner takes all that wait, has the ``Ledger`` decide
-and write them in one transaction, and then, and only then, tells everybody: the requests' ``done``, and
-whoever delivers. While a commit runs the next requests gather; as many as there are share the next one. A
-commit that finds no space fails whole, and everybody in it is told; one that breaks otherwise ends the store.
+Theory of operation. Requests wait in the ``Inbox``, and what other boxes send. The owner takes all that
+wait, has the ``Ledger`` decide and write them in one transaction, and then, and only then, tells everybody:
+the requests' ``done``, and whoever delivers; where there are other boxes, when one of them has it too
+(``Copies``). While a commit runs the next requests gather; as many as there are share the next one. A commit
+that finds no space fails whole, and everybody in it is told; one that breaks otherwise ends the store.
 
 Acknowledgements by nodes need no answer: they wait up to ``acks_delay_s`` for a commit that happens anyway.
-The queues in memory go to the tables after ``spill_weight`` changes, or ``spill_every_s``.
+Bringing the queues to the tables, and what else is due now and then, is in ``Upkeep``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import trio
+from msgspec import structs
 
 from appliance.log import get_logger
-from appliance.site import Decision, Limits, Message, Scene, Site
+from appliance.site import Decision, Limits, Message, Scene, Site, revoke_box, tell_lost
 from appliance.store import reading
+from appliance.store.arrivals import Arrival, BadEntries, Octets
 from appliance.store.blobs import Blobs
 from appliance.store.cache import Cache
-from appliance.store.database import DATABASE_NAME, Database
+from appliance.store.copies import Copies
+from appliance.store.database import DATABASE_NAME, Database, Write
 from appliance.store.disk import Disk
 from appliance.store.errors import DiskFull, StoreBroken, StoreDamaged, StoreError, Unstorable
-from appliance.store.inbox import Acks, Inbox
+from appliance.store.inbox import Acks, Batch, Inbox
 from appliance.store.jobs import Counts, Job, StoreSettings
 from appliance.store.journal import KEY_NAME, BoxKey
-from appliance.store.ledger import DAY_NS, Ledger
+from appliance.store.ledger import Ledger
 from appliance.store.queues import Queues
+from appliance.store.replica import Replica
+from appliance.store.taking import Checked, Taken
+from appliance.store.upkeep import Upkeep
 
 log = get_logger(__name__)
 
 STOPPING = "the box is stopping"
 MESSAGE_READ_OCTETS = 1 << 20
-CUT_EVERY_S = 600.0
-CUT_AFTER_NS = DAY_NS
-CARRY_AFTER_NS = 7 * DAY_NS
-BALLAST_EVERY_S = 60.0
 SLOW_COMMIT_S = 0.004
 GATHER_SHARE = 0.1
 FULL_RETRY_S = 1.0
-FULL_REST_S = 10.0
-"""How long large writes are left alone after one found no space."""
+ONE_COPY = (
+    "no other box is in reach, and this site is set to keep everything on two: see   pocket peer list"
+    "   and the option peer.strict"
+)
 
 
 class Store:
     """Use ``open``, then run ``run`` in a task; all else from the same trio run."""
 
-    def __init__(self, folder: Path, settings: StoreSettings) -> None:
+    def __init__(self, folder: Path, settings: StoreSettings, gaps: bool = False) -> None:
         self.settings = settings
         self.disk = Disk(folder, settings.reserve_percent, settings.reserve_octets)
         self.blobs = Blobs(folder / "blobs", self.disk, self._ring)
         self.cache = Cache(settings.cache_octets)
         self.queues = Queues(settings.queue_messages, settings.queue_octets)
+        self.copies = Copies(settings.second_copy_wait_s, self._ring)
         self.publish: Callable[[Sequence[Message]], None] = lambda messages: None
         self.on_dropped: Callable[[Sequence[int]], None] = lambda nodes: None
         self._key_path = folder / KEY_NAME
         self._database = self._open_database(folder / DATABASE_NAME)
-        self._ledger = Ledger(self._database, self.queues, self.disk)
+        self._ledger = Ledger(self._database, self.queues, self.disk, gaps)
+        self.replica = Replica(self._ledger, self.blobs, self._deliver, self._submit_batch)
+        self.upkeep = Upkeep(self._database, self._ledger, self.blobs, self.cache, self.disk, settings)
         self._inbox = Inbox()
         self._stopping = False
         self._failure: StoreError | None = None
         self._performing: set[trio.Event] = set()
-        self._trouble: str | None = None
-        self._last_spill = self._last_ballast = time.monotonic()
-        self._rest_until = -math.inf
-        self._last_cut = -math.inf  # soon: a box that is switched off often has to come to it, too
 
     @classmethod
-    def open(cls, folder: Path, settings: StoreSettings, limits: Limits) -> Store:
-        """Open the store in ``folder``, or make one. Blocks. Raises ``StoreError``, ``SchemaError``,
-        ``ValueError`` (the key is missing or another box's), ``OSError``.
+    def open(cls, folder: Path, settings: StoreSettings, limits: Limits, gaps: bool = False) -> Store:
+        """Open the store in ``folder``, or make one. ``gaps``: it is a copy that other boxes' journals are
+        read into from the beginning. Blocks. Raises ``StoreError``, ``SchemaError``, ``ValueError`` (the key
+        is missing or another box's), ``OSError``.
         """
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        store = cls(folder, settings)
+        store = cls(folder, settings, gaps)
         opened = False
         try:
             store._database.read(store._load, limits)
@@ -94,25 +99,26 @@ class Store:
     def _open_database(self, path: Path) -> Database:
         """On a full disk SQLite may lack the room even to open."""
         try:
-            return Database(path, box=0)
+            return Database(path)
         except StoreDamaged:
             raise
         except StoreError:
             if not self.disk.drop_ballast():
                 raise
         log.error("disk full", what="opened without the ballast")
-        return Database(path, box=0)
+        return Database(path)
 
     def _load(self, connection: sqlite3.Connection, limits: Limits) -> None:
-        box, _ = reading.boxes(connection).get(0, reading.NOBODY)
-        key = BoxKey.load(self._key_path) if box else BoxKey.load_or_create(self._key_path)
-        if not box:
+        known = {box for box, _ in reading.boxes(connection).values()}
+        key = BoxKey.load(self._key_path) if known else BoxKey.load_or_create(self._key_path)
+        if not known:
             self._database.add_box(0, key.box, key.public)
-        elif box != key.box:
+        elif key.box not in known:
             raise ValueError(
                 "the key file and the database are of different boxes: restore both from the same backup"
             )
-        self._ledger.load(connection, key, limits)
+        self._ledger.load(connection, key, limits, self.blobs.has)
+        self.copies.head = self._ledger.head.seq
         self.blobs.prepare(reading.blobs(connection))
         self.disk.set_ballast()
 
@@ -176,7 +182,7 @@ class Store:
         pending = self.queues.nodes.get(node)
         if pending is None:
             return []
-        exclude = exclude | self._inbox.acked(node)
+        exclude = exclude | self._inbox.acked(node) | self.copies.held_ids | self.queues.absent.keys()
         ids: list[tuple[int, int]] = []
         if pending.on_disk > 0:
             async with self._ledger.lock:
@@ -213,7 +219,7 @@ class Store:
             try:
                 await self._ledger.thread(self._database.probe, time.time_ns())
             except DiskFull as error:
-                await self._make_room(error, "probe")
+                await self.upkeep.make_room(error, "probe")
                 await self._ledger.thread(self._database.probe, time.time_ns())
 
     @property
@@ -241,12 +247,12 @@ class Store:
     @property
     def entries(self) -> int:
         """Entries that this box has made in its life."""
-        return self._ledger.seq
+        return self._ledger.head.seq
 
     @property
     def trouble(self) -> str | None:
         """What keeps the store from making anything durable, as of the last try; None if nothing does."""
-        return self._trouble
+        return self.upkeep.trouble
 
     async def oldest(self, node: int | None = None) -> int:
         """The lowest id that the node, or any, has yet to acknowledge; 0 if there is none."""
@@ -254,10 +260,10 @@ class Store:
             on_disk = await self._ledger.read(reading.oldest, node)
         recent: Iterable[int]
         if node is None:
-            recent = islice((m for m, message in self.queues.messages.items() if message.waiting > 0), 1)
+            recent = (m for m, message in self.queues.messages.items() if message.waiting > 0)
         else:
             pending = self.queues.nodes.get(node)
-            recent = [next(iter(ids)) for ids in pending.recent if ids] if pending else ()
+            recent = [m for ids in pending.recent for m in ids] if pending else ()
         return min((msgid for msgid in (on_disk, *recent) if msgid), default=0)
 
     def close(self) -> None:
@@ -278,10 +284,11 @@ class Store:
                 await self._wait()
                 if self._inbox:
                     await self._cycle()
-                await self._upkeep()
+                self.copies.expire()
+                await self.upkeep.look()
             self._end(StoreError(STOPPING))
             with trio.CancelScope(shield=True):
-                await self._spill()
+                await self.upkeep.spill()
                 try:
                     await self._ledger.thread(self._database.close)
                 except DiskFull as error:
@@ -295,10 +302,19 @@ class Store:
         that broke nobody knows, so they are told nothing.
         """
         self._failure = failure
+        self.copies.end()
         for job in self._inbox.close():
             _answer(job, Decision(error=str(failure)))
+        for batch in self._inbox.close_batches():
+            batch.end(failure)
         for waiting in self._performing:
             waiting.set()
+
+    def _submit_batch(self, batch: Batch) -> None:
+        if self._failure is not None or self._stopping:
+            batch.end(self._failure or StoreError(STOPPING))
+        else:
+            self._inbox.put_batch(batch)
 
     async def _wait(self) -> None:
         """Until there is something to do. Where a sync takes its time, the first request waits a moment for
@@ -306,63 +322,89 @@ class Store:
         """
         idle = not self._inbox.jobs
         if not self._stopping and not self.blobs.has_loose:
-            idle_s = self.settings.spill_every_s if self._spill_weight else math.inf
-            await self._inbox.wait(idle_s, self.settings.acks_delay_s)
+            idle_s = self.settings.spill_every_s if self.upkeep.spill_weight else math.inf
+            await self._inbox.wait(min(idle_s, self.copies.wait_left_s), self.settings.acks_delay_s)
         if idle and self._ledger.commit_s > SLOW_COMMIT_S:
             await trio.sleep(self._ledger.commit_s * GATHER_SHARE)
 
     async def _cycle(self) -> None:
         jobs, acks = self._inbox.take()
+        batches = self._inbox.take_batches()
+        if self.settings.strict and not self.copies.in_reach:
+            jobs = self._refuse(jobs)
         try:
-            await self._try(jobs, acks)
+            await self._try(jobs, acks, batches)
+        except BaseException:
+            for batch in batches:
+                batch.end(StoreError(STOPPING))
+            raise
         finally:
             self._inbox.settled()
 
-    async def _try(self, jobs: list[Job], acks: Acks) -> None:
+    def _refuse(self, jobs: list[Job]) -> list[Job]:
+        """Requests of clients have to wait for a second box; what the owner does at the box is done."""
+        for job in jobs:
+            if job.key is not None:
+                _answer(job, Decision(error=ONE_COPY))
+        return [job for job in jobs if job.key is None]
+
+    async def _try(self, jobs: list[Job], acks: Acks, batches: list[Batch]) -> None:
+        checked = [one for batch in batches for one in batch.checked]
         async with self._ledger.lock:
             try:
-                await self._commit(jobs, acks)
-                self._trouble = None
+                await self._commit(jobs, acks, checked)
+                for batch in batches:
+                    batch.end()
+                self.upkeep.trouble = None
+                return
+            except BadEntries:
+                await self._one_by_one(jobs, acks, batches)
                 return
             except DiskFull as error:
-                await self._make_room(error, "commit refused")
+                await self.upkeep.make_room(error, "commit refused")
                 await self._failed(jobs, str(error))
+                for batch in batches:
+                    batch.end(error)
                 self._inbox.put_back(acks)
             except Unstorable as error:
                 log.error("a request could not be stored", error=str(error), requests=len(jobs))
-                await self._one_by_one(jobs, acks)
+                await self._one_by_one(jobs, acks, batches)
                 return
         if not jobs:
             if self._stopping:
                 self._inbox.acks.clear()
             await trio.sleep(FULL_RETRY_S)
 
-    async def _one_by_one(self, jobs: list[Job], acks: Acks) -> None:
+    async def _one_by_one(self, jobs: list[Job], acks: Acks, batches: list[Batch]) -> None:
         """Something in a commit cannot be stored: find out what it is. The acks go first: the requests may
         count on them.
         """
         await self._ledger.read(self._ledger.read_site)
+        for batch in batches:
+            await self._one_batch(batch)
         todo: list[tuple[list[Job], Acks]] = [([], acks), *(([job], {}) for job in jobs)]
         for one, with_acks in todo:
             try:
                 await self._commit(one, with_acks)
             except DiskFull as error:
-                await self._make_room(error, "commit refused")
+                await self.upkeep.make_room(error, "commit refused")
                 await self._failed(one, str(error))
                 self._inbox.put_back(with_acks)
             except Unstorable:
                 await self._failed(one, "internal error: the request could not be stored")
             self._inbox.settled()
 
-    async def _make_room(self, error: DiskFull, what: str) -> None:
-        """Something found no space: let go of the ballast, and empty the log into the database so that its
-        room can be used anew. The caller holds the lock.
-        """
-        self._trouble = str(error)
-        freed = await self._ledger.thread(self.disk.drop_ballast)
-        log.error("disk full", what=what, ballast="dropped" if freed else "gone already")
-        with contextlib.suppress(DiskFull):
-            await self._ledger.thread(self._database.checkpoint)
+    async def _one_batch(self, batch: Batch) -> None:
+        try:
+            await self._commit([], {}, batch.checked)
+            batch.end()
+        except (BadEntries, DiskFull) as error:
+            await self._ledger.read(self._ledger.read_site)
+            batch.end(error)
+        except Unstorable as error:
+            log.error("what another box sent could not be stored", box=batch.source, error=str(error))
+            await self._ledger.read(self._ledger.read_site)
+            batch.end(BadEntries(f"entries of box {batch.source} cannot be stored here: {error}"))
 
     async def _failed(self, jobs: list[Job], error: str) -> None:
         self.counts.failed_commits += 1
@@ -370,90 +412,78 @@ class Store:
         for job in jobs:
             _answer(job, Decision(error=error))
 
-    async def _commit(self, jobs: list[Job], acks: Acks) -> None:
-        """Decide, write, tell. Raises ``StoreBroken``; or ``DiskFull`` or ``Unstorable``, and nothing has
-        happened.
+    async def _commit(self, jobs: list[Job], acks: Acks, checked: Sequence[Checked] = ()) -> None:
+        """Decide, write, tell. Raises ``StoreBroken``; or ``BadEntries``, ``DiskFull`` or ``Unstorable``, and
+        nothing has happened.
         """
-        write, decided = await self._ledger.commit(jobs, acks)
+        write, decided, taken = await self._ledger.commit(jobs, acks, checked)
         self._inbox.postpone(jobs[decided:])
-        for job in jobs[:decided]:
-            _answer(job, job.decision)
         for message in write.messages:
             self.cache.put(message)
-        self.publish(write.messages)
+        head = self._ledger.head.seq
+        if head != self.copies.head:
+            self.copies.committed(head)
+        if self.replica.on_entries and write.entries:
+            self._tell_boxes(write, checked)
         dropped = [number for job in jobs[:decided] for number in job.decision.dropped]
-        if dropped:
-            self.on_dropped(dropped)
+        if dropped or write.dropped_nodes:
+            self.on_dropped([*dropped, *write.dropped_nodes])
+        if decided:
+            self.copies.hold(
+                {m.blob for m in write.messages if m.blob is not None},
+                [m.msgid for m in write.messages],
+                partial(self._tell, jobs[:decided], write.messages),
+                decided,
+            )
+        if checked:
+            self._took(taken)
 
-    async def _upkeep(self) -> None:
-        """Spill, cut, checkpoint, ballast, when they are due."""
-        now = time.monotonic()
-        weight = self._spill_weight
-        rested = now >= self._rest_until
-        if weight and (
-            (weight > self.settings.spill_weight and rested)
-            or now - self._last_spill > self.settings.spill_every_s
-        ):
-            await self._spill()
-        if self.blobs.has_loose:
-            await self._remove_loose()
-        if rested and self._database.checkpoint_due(self.disk.room().low):
-            async with self._ledger.lock:
-                try:
-                    await self._ledger.thread(self._database.checkpoint)
-                except DiskFull as error:
-                    self._rest_until = now + FULL_REST_S
-                    await self._make_room(error, "log not copied")
-        if now - self._last_ballast > BALLAST_EVERY_S:
-            self._last_ballast = now
-            await self._ledger.thread(self.disk.set_ballast)
+    def _tell(self, jobs: list[Job], messages: list[Message]) -> None:
+        for job in jobs:
+            _answer(job, job.decision)
+        self.publish(messages)
 
-    async def _spill(self) -> None:
-        now = time.monotonic()
-        self._last_spill = now
-        cut = None
-        if now - self._last_cut > CUT_EVERY_S:
-            self._last_cut = now
-            cut = self._ledger.clock - CUT_AFTER_NS
-        async with self._ledger.lock:
-            finished = self.queues.finished()
-            try:
-                spilled = await self._ledger.spill(cut)
-            except DiskFull as error:
-                self._rest_until = now + FULL_REST_S
-                await self._make_room(error, "queues not brought to the tables")
-                return
-            for msgid, *_ in finished:
-                self.cache.drop(msgid)
-            if spilled.uncut:
-                self._last_cut = now - CUT_EVERY_S
-            elif cut is not None:
-                await self._carry(now)
-        await self.blobs.remove(spilled.blobs)
+    def _tell_boxes(self, write: Write, checked: Sequence[Checked]) -> None:
+        """What is new, in the order of the commit."""
+        arrived = {id(one.entry): one.arrival for one in checked}
+        octets = {m.msgid: Octets(m.msgid, m.head, m.data) for m in write.messages}
+        news = []
+        for _, entry in write.entries:
+            arrival = arrived.get(id(entry))
+            if arrival is None:
+                sent = [octets[msgid] for msgid in write.sent.get(entry.seq, ()) if msgid in octets]
+                arrival = Arrival.of(entry, tuple(sent))
+            news.append(arrival)
+        for listener in self.replica.on_entries:
+            listener(news)
 
-    async def _carry(self, now: float) -> None:
-        """Old entries go though something of theirs is pending. A bit at a time: the next soon, if there is
-        more. The caller holds the lock.
-        """
-        try:
-            if await self._ledger.carry(self._ledger.clock - CARRY_AFTER_NS):
-                self._last_cut = now - CUT_EVERY_S
-        except DiskFull as error:
-            self._rest_until = now + FULL_REST_S
-            await self._make_room(error, "journal not cut")
+    def _took(self, taken: Taken) -> None:
+        """Deliver what came from another box, and do what has to be done about it."""
+        self._deliver(taken.messages)
+        for lost in taken.lost:
+            self._inbox.jobs.append(Job(partial(tell_lost, lost=lost), lambda decision: None))
+        for box in taken.over:
+            head, known = self._ledger.heads.get(box), self.site.boxes.get(box)
+            if known is None or known.cut is None:
+                continue
+            if head is not None and known.cut < head.seq:
+                raise_cut = partial(revoke_box, box=box, seq=head.seq)
+                self._inbox.jobs.append(Job(raise_cut, lambda decision: None))
+            self.copies.forget(box)
+            for listener in self.replica.on_stale:
+                listener()
 
-    @property
-    def _spill_weight(self) -> int:
-        """How much a spill has to do: changes of the queues, and messages that may have no queue left."""
-        return self.queues.weight + self._database.touched
-
-    async def _remove_loose(self) -> None:
-        """Remove the blobs of requests that were refused, repeated or given up."""
-        loose = self.blobs.take_loose() - {message.blob for message in self.queues.messages.values()}
-        if loose:
-            async with self._ledger.lock:
-                unnamed = await self._ledger.read(reading.unnamed, loose)
-            await self.blobs.remove(unnamed)
+    def _deliver(self, messages: Sequence[Message]) -> None:
+        """To those of their nodes that still wait for them."""
+        here = []
+        for message in messages:
+            nodes = tuple(node for node in message.nodes if self.queues.waits(node, message.msgid))
+            if nodes:
+                message = message if nodes == message.nodes else structs.replace(message, nodes=nodes)
+                here.append(message)
+                self.cache.put(message)
+        if here:
+            self.publish(here)
 
     def _ring(self) -> None:
         self._inbox.ring()

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from appliance.site import TRAFFIC, Site, content_digest, decode_facts, facts
+from appliance.store import accounts
 from appliance.store.database import DATABASE_NAME
 from appliance.store.journal import KEY_NAME, BoxKey, Checker, Entry, box_id
-from appliance.store.queues import Queues
-from appliance.store.reading import NOBODY, boxes, last_entry, meta, read_entries, read_lasting, replay_tail
+from appliance.store.queues import Done, Queues
+from appliance.store.reading import PLACES, boxes, loser, meta, newest, read_entries, replay_tail, spilled
 
 PROBLEMS_MAX = 100
 PIECE = 1 << 20
@@ -72,6 +73,7 @@ class _Check:
         self._folder = folder
         self._connection = connection
         self._replay = _Replay()
+        self._others = False
 
     def note(self, problem: str) -> None:
         if len(self.problems) < PROBLEMS_MAX:
@@ -84,7 +86,9 @@ class _Check:
             if box != box_id(public):
                 yield f"box {number}: its key is not that of box {box}"
         own = self._folder / KEY_NAME
-        if own.exists() and BoxKey.load(own).box != boxes(self._connection).get(0, NOBODY)[0]:
+        known = {box for box, _ in boxes(self._connection).values()}
+        self._others = len(known) > 1
+        if own.exists() and BoxKey.load(own).box not in known:
             yield "the key file is of another box"
 
     def entries(self) -> Iterator[str]:
@@ -103,9 +107,14 @@ class _Check:
             problem = problem or self._apply(entry)
             if problem is not None:
                 yield problem
-        last = last_entry(self._connection, 0)
-        if meta(self._connection, "spilled") > (last.seq if last else 0):
-            yield "the newest entries are missing"
+        strays = "SELECT count(*) FROM entry WHERE place % ? NOT IN (SELECT number FROM box)"
+        ((stray,),) = self._connection.execute(strays, (PLACES,))
+        if stray:
+            yield f"{stray} entries are of a box that is not known"
+        newest_entries = newest(self._connection)
+        for number, seq in spilled(self._connection).items():
+            if seq > (newest_entries[number].seq if number in newest_entries else 0):
+                yield f"the newest entries of box {known[number][0]} are missing"
 
     def _apply(self, entry: Entry) -> str | None:
         try:
@@ -118,15 +127,18 @@ class _Check:
     def accounts(self) -> Iterator[str]:
         have, want = Site(), self._replay.site
         try:
-            for fact in read_lasting(self._connection):
-                have.apply(fact)
-        except KeyError as error:
+            for fact in accounts.read(self._connection):
+                if not have.apply(fact):
+                    yield f"the accounts' tables do not fit together: {type(fact).__name__} is about nothing"
+        except LookupError as error:
             yield f"the accounts' tables do not fit together: {error!r}"
-        for name in ("members", "nodes", "groups", "aliases"):
+        for name in ("members", "nodes", "groups", "aliases", "alias_at", "boxes"):
             for key in {*getattr(want, name), *getattr(have, name)}:
                 if _plain(getattr(want, name).get(key)) != _plain(getattr(have, name).get(key)):
                     yield f"{name}: {key} is not what the journal says"
-        if have.owner != want.owner:
+        if have.identity != want.identity:
+            yield "the site's name or certificate is not what the journal says"
+        if (have.owner, have.owner_at) != (want.owner, want.owner_at):
             yield "the owner is not who the journal says"
         if meta(self._connection, "last_number") != want.last_number:
             yield "the highest number that was given out is not what the journal says"
@@ -136,10 +148,13 @@ class _Check:
         for node, msgid, rank, size in self._connection.execute("SELECT node, msgid, rank, size FROM queue"):
             have.setdefault(node, {})[msgid] = rank, size
         recent = Queues(1 << 62, 1 << 62)
-        replay_tail(self._connection, recent)
+        replay_tail(self._connection, recent, lambda blob: True)
         for node, pending in recent.nodes.items():
             for rank, msgid in pending.ids(set()):
                 have.setdefault(node, {})[msgid] = rank, recent.messages[msgid].size
+        for msgid, absent in recent.absent.items():
+            for node in absent.nodes:
+                have.setdefault(node, {})[msgid] = absent.rank, absent.size
         for node in {*have, *self._replay.queues}:
             if node not in self._replay.site.nodes:
                 if have.get(node):
@@ -178,12 +193,16 @@ class _Check:
         if fact is None:
             return "its entry cannot be found"
         rank, sender, size, blob, head, data = row
+        if not head and self._others:
+            return None  # they have yet to come from another box
         if (rank, sender, size, blob) != (fact.rank, fact.sender, fact.size, fact.blob):
             return "it is not what was accepted"
         try:
             digest, octets = (
                 (hashlib.sha256(data or b""), len(data or b"")) if blob is None else self._file(blob)
             )
+        except FileNotFoundError:
+            return None if self._others else "its file is not there"
         except OSError as error:
             return f"its file cannot be read: {error}"
         if octets != size or content_digest(head, digest.digest()) != fact.digest:
@@ -222,15 +241,20 @@ class _Replay:
         self.queues: dict[int, Queue] = {}
         self.sent: dict[int, facts.Sent] = {}
         self._waiting: dict[int, int] = {}
+        self._heard: set[int] = set()
+        self._requests: dict[tuple[int, bytes], Done] = {}
 
     def apply(self, fact: Any) -> None:
         match fact:
+            case facts.Carried():
+                if fact.msgid not in self._heard:
+                    self._heard.add(fact.msgid)
+                    self._sent(fact)
+            case facts.Extended():
+                self._sent(fact)
             case facts.Sent():
-                self.sent[fact.msgid] = fact
-                self._waiting[fact.msgid] = 1
-                for node in fact.nodes:
-                    self._add(node, fact.msgid, fact.rank, fact.size)
-                self._less(fact.msgid)
+                self._heard.add(fact.msgid)
+                self._sent(fact)
             case facts.Acked():
                 for msgid in fact.msgids:
                     if self.queues.get(fact.node, {}).pop(msgid, None):
@@ -239,6 +263,8 @@ class _Replay:
                 for msgid, (rank, size) in list(self.queues.get(fact.source, {}).items()):
                     self._add(fact.node, msgid, rank, size)
             case facts.Requested():
+                self._requested(fact)
+            case facts.Dropped():
                 pass
             case facts.NodeDropped():
                 self.site.apply(fact)
@@ -246,6 +272,23 @@ class _Replay:
                     self._less(msgid)
             case _:
                 self.site.apply(fact)
+
+    def _sent(self, fact: facts.Sent) -> None:
+        self.sent[fact.msgid] = fact
+        self._waiting[fact.msgid] = self._waiting.get(fact.msgid, 0) + 1
+        for node in fact.nodes:
+            self._add(node, fact.msgid, fact.rank, fact.size)
+        self._less(fact.msgid)
+
+    def _requested(self, fact: facts.Requested) -> None:
+        known = self._requests.get((fact.node, fact.key))
+        if known is not None and known.msgid != fact.msgid:
+            for msgid in loser(known, fact):
+                for queue in self.queues.values():
+                    if queue.pop(msgid, None):
+                        self._less(msgid)
+        if known is None or known.msgid < fact.msgid:
+            self._requests[fact.node, fact.key] = Done(fact.msgid, fact.posted_ms, 0, fact.others)
 
     def _add(self, node: int, msgid: int, rank: int, size: int) -> None:
         queue = self.queues.setdefault(node, {})
@@ -263,6 +306,8 @@ def _plain(thing: Any) -> str:
     """A member, node or group as comparable text, whatever order its parts came in."""
     if thing is None:
         return ""
+    if not hasattr(thing, "__slots__"):
+        return repr(thing)
     shown = {}
     for name in thing.__slots__:
         value = getattr(thing, name)

@@ -167,7 +167,7 @@ async def do(house: House, word: str, *args: Any) -> None:
     elif word == "ack early" and house.posted:
         judge.ack(house.posted[args[0] % len(house.posted)])
     elif word == "spill":
-        await house.store._spill()
+        await house.store.upkeep.spill()
     elif word == "pause":
         await trio.sleep(args[0])
 

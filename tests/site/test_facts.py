@@ -22,6 +22,7 @@ FIELDS: dict[Any, st.SearchStrategy[Any]] = {
     str: texts,
     bytes: octets,
     bytes | None: st.none() | octets,
+    tuple[str, ...]: st.lists(texts, max_size=5).map(tuple),
     tuple[int, ...]: st.lists(numbers, max_size=5).map(tuple),
     facts.Role: st.sampled_from(get_args(facts.Role)),
 }

@@ -81,7 +81,7 @@ async def upload_much(store: Store, ann: kit.Device, uid: str, outcome: Outcome)
 
 
 async def spill_and_post(store: Store, ann: kit.Device, uid: str, outcome: Outcome) -> None:
-    store._last_spill = float("-inf")
+    store.upkeep._last_spill = float("-inf")
     await post_much(store, ann, uid, outcome)
 
 

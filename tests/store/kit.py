@@ -219,7 +219,7 @@ async def until(true: Callable[[], bool], *, limit_s: float = 10.0) -> None:
 
 async def spill(store: Store) -> None:
     """Have the owner spill now, if there is anything to spill, and return when all that follows is done."""
-    store._last_spill = float("-inf")
+    store.upkeep._last_spill = float("-inf")
     await flush(store)
     await flush(store)
 
@@ -274,7 +274,7 @@ class Clock:
         self.module = types.SimpleNamespace(time_ns=lambda: self.ns, monotonic=lambda: self.monotonic_s)
 
     def drive(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for module in ("store", "ledger"):
+        for module in ("store", "ledger", "upkeep"):
             monkeypatch.setattr(f"appliance.store.{module}.time", self.module)
 
     def advance(self, seconds: float) -> None:

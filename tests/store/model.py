@@ -214,7 +214,7 @@ class Household:
         for number in self.uids:
             assert self.store.queues.stored_octets(number) == stored.get(number, 0)
         result = await trio.to_thread.run_sync(verify, self.folder)
-        assert result["problems"] == []
+        assert result["problems"] == [], result["problems"]
 
     # the model's own rules
 

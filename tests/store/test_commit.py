@@ -83,8 +83,8 @@ def test_a_request_that_breaks_the_judge_fails_alone(tmp_path: Path) -> None:
 
 
 def breaks_the_table(scene: Scene) -> Decision:
-    """A member whose uid exists."""
-    uid = next(iter(scene.site.uids))
+    """A member without a uid."""
+    uid: Any = None
     return Decision(lasting=[MemberAdded(scene.mint.number(scene.site.last_number), uid, 0)])
 
 

@@ -24,7 +24,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> kit.Clock:
 
 def seqs(folder: Path, kind: int) -> list[int]:
     return [
-        place // 16
+        place // 256
         for (place,) in kit.rows(folder, "SELECT place FROM entry WHERE kind = ? ORDER BY 1", kind)
     ]
 
@@ -169,7 +169,7 @@ def test_a_removed_entry_is_missed_although_the_journal_was_cut(tmp_path: Path, 
     assert verify(tmp_path)["problems"] == []
     for seq in seqs(tmp_path, TRAFFIC)[1:-1]:
         folder = kit.power_cut(tmp_path, tmp_path.with_name(f"without-{seq}"))
-        kit.change(folder, "DELETE FROM entry WHERE place / 16 = ?", seq)
+        kit.change(folder, "DELETE FROM entry WHERE place / 256 = ?", seq)
         assert any("missing" in problem for problem in verify(folder)["problems"])
 
 

@@ -320,7 +320,7 @@ def test_a_full_disk_within_a_bad_batch_ends_nothing(tmp_path: Path) -> None:
 def test_the_log_shrinks_when_a_long_reader_has_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside a reader the log cannot be emptied; afterwards it does not keep the room that it took."""
     monkeypatch.setattr("appliance.store.database.CHECKPOINT_OCTETS", 100_000)
-    monkeypatch.setattr("appliance.store.database.LOG_OCTETS", 400_000)
+    monkeypatch.setattr("appliance.store.connection.LOG_OCTETS", 400_000)
     log = tmp_path / "pocket.db-wal"
 
     async def main() -> None:

@@ -283,7 +283,7 @@ def test_a_first_start_on_a_full_disk_can_be_repeated(disk: Small) -> None:
 
 
 def test_the_ballast_is_put_back_when_there_is_room(disk: Small, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("appliance.store.store.BALLAST_EVERY_S", 0.0)
+    monkeypatch.setattr("appliance.store.upkeep.BALLAST_EVERY_S", 0.0)
     ballast = disk.data / "ballast"
 
     async def main() -> None:

@@ -1,0 +1,136 @@
+"""The tables of accounts, groups and boxes: how a change of the site's state is written and read back.
+
+Written inside a transaction. What counts and what does not was decided by ``Site.apply``.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from appliance.site import Change, NameLost, facts
+from appliance.site.facts import LastingFact
+
+Execute = Callable[..., sqlite3.Cursor]
+
+
+def write(execute: Execute, change: Change) -> list[int]:
+    """Write a change. Returns the messages that lost a queue by it."""
+    match change:
+        case facts.MemberAdded():
+            execute(
+                "INSERT INTO member (number, uid, at_ms) VALUES (?, ?, ?)",
+                (change.member, change.uid, change.at_ms),
+            )
+            _note_number(execute, change.member)
+        case facts.NodeAdded():
+            execute(
+                "INSERT INTO node VALUES (?, ?, ?, ?, ?)",
+                (change.node, change.member, change.label, change.secret, change.at_ms),
+            )
+            _note_number(execute, change.node)
+        case facts.NodeDropped():
+            execute("DELETE FROM node WHERE number = ?", (change.node,))
+            rows = execute("DELETE FROM queue WHERE node = ? RETURNING msgid", (change.node,)).fetchall()
+            return [msgid for (msgid,) in rows]
+        case facts.AliasAdded():
+            execute(
+                "INSERT INTO alias (alias, member, at) VALUES (?, ?, ?)"
+                " ON CONFLICT (alias) DO UPDATE SET at = excluded.at",
+                (change.alias, change.member, change.at),
+            )
+        case facts.GroupAdded():
+            execute(
+                "INSERT INTO team (gid, at, made_by) VALUES (?, ?, ?)", (change.gid, change.at, change.by)
+            )
+        case facts.RoleSet():
+            execute(
+                "INSERT INTO standing (gid, member, alias, role, at) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (gid, member) DO UPDATE"
+                " SET alias = excluded.alias, role = excluded.role, at = excluded.at",
+                (change.gid, change.member, change.alias, change.role, change.at),
+            )
+        case facts.SubjectBound():
+            execute(
+                "UPDATE member SET issuer = ?, subject = ?, audience = ?, subject_at = ? WHERE number = ?",
+                (change.issuer, change.subject, change.audience, change.at, change.member),
+            )
+        case facts.OwnerSet():
+            _set(execute, "owner", change.member)
+            _set(execute, "owner_at", change.at)
+        case NameLost():
+            if change.held and change.group:
+                execute("DELETE FROM standing WHERE gid = ?", (change.name,))
+                execute("DELETE FROM team WHERE gid = ?", (change.name,))
+            elif change.held:
+                execute("DELETE FROM alias WHERE alias = ?", (change.name,))
+        case _:
+            _write_box(execute, change)
+    return []
+
+
+def _write_box(execute: Execute, change: Change) -> None:
+    match change:
+        case facts.BoxAdded():
+            execute(
+                "INSERT INTO peer VALUES (?, ?, ?, ?, ?, '', 0, NULL)",
+                (change.box, change.public, change.slot, change.name, change.at),
+            )
+        case facts.BoxPlaced():
+            execute(
+                "UPDATE peer SET addresses = ?, name = ?, placed_at = ? WHERE id = ?",
+                ("\n".join(change.addresses), change.name, change.at, change.box),
+            )
+        case facts.BoxRevoked():
+            execute("UPDATE peer SET cut = ? WHERE id = ?", (change.seq, change.box))
+        case facts.IdentitySet():
+            _set(execute, "identity", facts.encode_facts([change]))
+
+
+def _note_number(execute: Execute, number: int) -> None:
+    execute(
+        "INSERT INTO meta VALUES ('last_number', ?1)"
+        " ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)",
+        (number,),
+    )
+
+
+def _set(execute: Execute, key: str, value: Any) -> None:
+    execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+def read(connection: sqlite3.Connection) -> Iterator[LastingFact]:
+    """The tables as facts, in an order in which they can be applied."""
+    execute = connection.execute
+    meta = dict(execute("SELECT key, value FROM meta WHERE key IN ('owner', 'owner_at', 'identity')"))
+    for number, uid, at_ms, issuer, subject, audience, at in execute(
+        "SELECT number, uid, at_ms, issuer, subject, audience, subject_at FROM member ORDER BY number"
+    ):
+        yield facts.MemberAdded(number, uid, at_ms)
+        if issuer is not None:
+            yield facts.SubjectBound(number, issuer, subject, audience, at)
+    for row in execute("SELECT number, member, label, secret, at_ms FROM node ORDER BY number"):
+        yield facts.NodeAdded(*row)
+    for row in execute("SELECT alias, member, at FROM alias ORDER BY at, rowid"):
+        yield facts.AliasAdded(*row)
+    made = {}
+    for gid, at, by in execute("SELECT gid, at, made_by FROM team ORDER BY at, rowid"):
+        made[gid] = at
+        yield facts.GroupAdded(gid, at, by)
+    for gid, member, alias, role, at in execute(
+        "SELECT gid, member, alias, role, at FROM standing ORDER BY rowid"
+    ):
+        yield facts.RoleSet(gid, member, alias, role, at, made[gid])
+    if owner := meta.get("owner"):
+        yield facts.OwnerSet(owner, meta.get("owner_at", 0))
+    for box, public, slot, name, at, addresses, placed_at, cut in execute("SELECT * FROM peer ORDER BY id"):
+        yield facts.BoxAdded(box, bytes(public), slot, name, at)
+        if placed_at:
+            yield facts.BoxPlaced(box, tuple(addresses.split("\n")) if addresses else (), name, placed_at)
+        if cut is not None:
+            yield facts.BoxRevoked(box, cut)
+    if identity := meta.get("identity"):
+        for fact in facts.decode_facts(identity):
+            if isinstance(fact, facts.IdentitySet):
+                yield fact

@@ -1,0 +1,190 @@
+"""On how many boxes a thing is: answers wait for a second copy, a moment.
+
+What a commit has to tell is held until another box says that it has the entry, and the files that its
+messages name, on stable storage: then the answer is one of level 2. If none says so within ``wait_s``
+(counted anew while a file moves), or none is in reach, it is told all the same, at level 1, and counted. A
+box that let us wait is not waited for again until it has caught up. In the order of the commits; nothing
+overtakes.
+
+Bound: what ``wait_s`` can commit; the requests' octets are counted by the inbox no more, but each link
+limits its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+MARK_EVERY_S = 0.25
+MARKS_MAX = 4096
+IN_SYNC_S = 1.0
+"""A box that is behind by no more than this is in sync: entries are on their way all the time."""
+
+
+@dataclass(slots=True)
+class Held:
+    """What a commit has to tell, by ``tell``. ``answers`` counts those who wait for it."""
+
+    seq: int
+    blobs: set[bytes]
+    msgids: list[int]
+    tell: Callable[[], None]
+    answers: int
+    until: float
+
+
+@dataclass(slots=True)
+class Other:
+    """Another box: what it has of our journal, whether it is in reach, and worth waiting for."""
+
+    seq: int = 0
+    reach: bool = False
+    patient: bool = True
+    blobs: set[bytes] = field(default_factory=set)
+
+
+class Copies:
+    """``wait_s`` in seconds; ``ring`` is called when the owner has to look at the time."""
+
+    def __init__(self, wait_s: float, ring: Callable[[], None]) -> None:
+        self.wait_s = wait_s
+        self.one_copy = 0
+        """Answers given at level 1 since the start, with another box paired."""
+        self.head = 0
+        """The seq of our newest entry that is durable."""
+        self.held_ids: set[int] = set()
+        self.boxes: dict[str, Other] = {}
+        self._ring = ring
+        self._held: deque[Held] = deque()
+        self._marks: deque[tuple[int, float]] = deque(maxlen=MARKS_MAX)
+
+    # what links to other boxes say
+
+    def reach(self, box: str, up: bool) -> None:
+        """The box is in reach, or no more."""
+        other = self.boxes.setdefault(box, Other())
+        other.reach = up
+        if not up:
+            other.blobs.clear()
+            self._release()
+
+    def confirmed(self, box: str, seq: int) -> None:
+        """The box has our journal up to ``seq`` on stable storage."""
+        other = self.boxes.setdefault(box, Other())
+        other.seq = max(other.seq, seq)
+        if other.seq >= self.head:
+            other.patient = True
+        self._release()
+
+    def blob_confirmed(self, box: str, sha: bytes) -> None:
+        """The box has a file on stable storage."""
+        if any(sha in held.blobs for held in self._held):
+            self.boxes.setdefault(box, Other()).blobs.add(sha)
+            self._release()
+
+    def progress(self, box: str) -> None:
+        """A file is on its way to the box: it is worth waiting for."""
+        until = trio.current_time() + self.wait_s
+        for held in self._held:
+            if held.blobs:
+                held.until = max(held.until, until)
+
+    def forget(self, box: str) -> None:
+        """The box was revoked."""
+        self.boxes.pop(box, None)
+        self._release()
+
+    # what the owner does
+
+    @property
+    def in_reach(self) -> bool:
+        """Whether a second copy can be expected within the time."""
+        return any(other.reach and other.patient for other in self.boxes.values())
+
+    def committed(self, seq: int) -> None:
+        """Our journal is durable up to ``seq``."""
+        self.head = seq
+        now = trio.current_time()
+        if not self._marks or now - self._marks[-1][1] >= MARK_EVERY_S:
+            self._marks.append((seq, now))
+
+    def hold(self, blobs: set[bytes], msgids: list[int], tell: Callable[[], None], answers: int) -> None:
+        """Call ``tell`` when it is time to, perhaps at once."""
+        if not self._held and not self.in_reach:
+            self.one_copy += answers if self.boxes else 0
+            tell()
+            return
+        until = trio.current_time() + self.wait_s
+        self._held.append(Held(self.head, blobs, msgids, tell, answers, until))
+        self.held_ids.update(msgids)
+        self._release()
+
+    @property
+    def wait_left_s(self) -> float:
+        """Seconds until somebody has waited long enough; infinite if nobody waits."""
+        return max(0.0, self._held[0].until - trio.current_time()) if self._held else math.inf
+
+    @property
+    def waiting(self) -> int:
+        """Answers that wait for a second copy."""
+        return sum(held.answers for held in self._held)
+
+    def expire(self) -> None:
+        """Tell those who have waited long enough."""
+        now = trio.current_time()
+        while self._held and self._held[0].until <= now:
+            for other in self.boxes.values():
+                if not self._has(other, self._held[0]):
+                    other.patient = False
+            self._tell_first(level_2=False)
+        self._release()
+
+    def end(self) -> None:
+        """The store ends: tell everybody."""
+        while self._held:
+            self._tell_first(level_2=False)
+
+    def _release(self) -> None:
+        while self._held:
+            held = self._held[0]
+            confirmed = any(self._has(other, held) for other in self.boxes.values())
+            if not confirmed and self.in_reach:
+                return
+            self._tell_first(confirmed)
+
+    def _has(self, other: Other, held: Held) -> bool:
+        return other.seq >= held.seq and held.blobs <= other.blobs
+
+    def _tell_first(self, level_2: bool) -> None:
+        held = self._held.popleft()
+        self.held_ids.difference_update(held.msgids)
+        if not level_2:
+            self.one_copy += held.answers
+        for other in self.boxes.values():
+            other.blobs -= held.blobs
+        held.tell()
+
+    # what status says
+
+    def behind(self, box: str) -> tuple[int, float]:
+        """Entries of ours that the box has yet to confirm, and for how many seconds it has been so."""
+        seq = self.boxes[box].seq if box in self.boxes else 0
+        entries = max(0, self.head - seq)
+        if not entries:
+            return 0, 0.0
+        since = next((at for mark, at in self._marks if mark > seq), None)
+        return entries, 0.0 if since is None else trio.current_time() - since
+
+    def in_sync(self, box: str) -> bool:
+        """Whether the box has everything but what is on its way."""
+        other = self.boxes.get(box)
+        return other is not None and other.reach and self.behind(box)[1] <= IN_SYNC_S
+
+    @property
+    def level(self) -> int:
+        """On how many boxes everything is that was answered."""
+        return 1 + sum(self.in_sync(box) for box in self.boxes)

@@ -1,0 +1,223 @@
+"""Taking in what other boxes say: checked first, all of it, then made part of a commit.
+
+``Checked`` is what an arrival is worth by itself: signature, facts, octets. Whether it continues what is
+here is looked at in the commit, where nothing changes meanwhile. What comes of it depends on what is here:
+an entry may name nodes that have been dropped, messages that are absent or done with, requests that were
+also carried out here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from appliance.site import LASTING, TRAFFIC, Message, NameLost, Site, content_digest, decode_facts, facts
+from appliance.site.facts import Acked, Carried, Dropped, Extended, LastingFact, Requested, Sent, TrafficFact
+from appliance.store.arrivals import Arrival, BadEntries, Octets
+from appliance.store.database import Write
+from appliance.store.journal import Entry, is_signed
+from appliance.store.queues import AbsentSent, Done, Queues, Voided
+from appliance.store.reading import loser
+
+OCTETS_MAX = 1 << 17
+"""Of one message: a frame head and data that are not a file."""
+
+
+@dataclass(slots=True)
+class Checked:
+    """An arrival whose signature (by ``public``), facts and octets are right."""
+
+    arrival: Arrival
+    entry: Entry
+    digest: bytes
+    facts: list[LastingFact | TrafficFact]
+    octets: dict[int, Octets]
+    public: bytes
+
+
+def check(arrival: Arrival, public: bytes) -> Checked:
+    """Look at what can be seen from the arrival alone. Raises ``BadEntries``."""
+    entry = arrival.entry
+    where = f"entry {entry.seq} of box {entry.box}"
+    digest = entry.digest()
+    if not is_signed(entry.signature, digest, public):
+        raise BadEntries(f"{where}: bad signature")
+    try:
+        found = decode_facts(entry.body) if entry.kind in (LASTING, TRAFFIC) else []
+    except ValueError as error:
+        raise BadEntries(f"{where}: {error}") from None
+    sent = {fact.msgid: fact for fact in found if isinstance(fact, Sent)}
+    for octets in arrival.octets:
+        fact = sent.get(octets.msgid)
+        if fact is None or not fits(octets, fact.size, fact.blob, fact.digest):
+            raise BadEntries(f"{where}: the octets of a message are not those that were accepted")
+    return Checked(arrival, entry, digest, found, {octets.msgid: octets for octets in arrival.octets}, public)
+
+
+def fits(octets: Octets, size: int, blob: bytes | None, digest: bytes) -> bool:
+    """Whether these are the octets of a message of that size and digest."""
+    if blob is None:
+        data = octets.data or b""
+        if len(data) != size or len(octets.head) + len(data) > OCTETS_MAX:
+            return False
+        return content_digest(octets.head, hashlib.sha256(data).digest()) == digest
+    return octets.data is None and content_digest(octets.head, blob) == digest
+
+
+@dataclass(slots=True)
+class Known:
+    """What the tables say about what the arrivals name: messages that have a row, keys of requests."""
+
+    messages: set[int] = field(default_factory=set)
+    requests: dict[tuple[int, bytes], Done] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Taken:
+    """What is left to do after the commit: names that members of this box lost, boxes whose journals are
+    here beyond where another box has cut them off, and messages to be delivered.
+    """
+
+    lost: list[NameLost] = field(default_factory=list)
+    over: list[str] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+
+
+class Taking:
+    """Adds arrivals to ``write``. ``gaps``: this is a copy, where old entries may be missing, so that what
+    was said again has to be heard; ``heard`` are the messages that it knows from their own entries.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        queues: Queues,
+        slot: int,
+        has_file: Callable[[bytes], bool],
+        heard: set[int] | None,
+    ) -> None:
+        self._site = site
+        self._queues = queues
+        self._slot = slot
+        self._has_file = has_file
+        self._heard = heard
+        self._early: dict[int, set[int]] = {}
+
+    def take(
+        self, checked: Sequence[Checked], numbers: Mapping[str, int], known: Known, write: Write
+    ) -> Taken:
+        """``numbers`` of the boxes whose entries these are."""
+        taken = Taken()
+        self._write, self._known, self._taken = write, known, taken
+        self._now: dict[int, Sent] = {}
+        self._octets: dict[int, Octets] = {}
+        for one in checked:
+            write.entries.append((numbers[one.entry.box], one.entry))
+            self._octets = one.octets
+            for fact in one.facts:
+                self._fact(fact, numbers[one.entry.box])
+        return taken
+
+    def _fact(self, fact: LastingFact | TrafficFact, number: int) -> None:
+        match fact:
+            case Carried():
+                self._carried(fact)
+            case Extended():
+                self._extended(fact)
+            case Sent():
+                if self._heard is not None:
+                    self._heard.add(fact.msgid)
+                self._sent(fact)
+            case Acked():
+                self._acked(fact)
+            case Requested():
+                self._requested(fact)
+            case Dropped():
+                self._write.dropped.append((number, fact.seq))
+            case facts.Inherited():
+                pass
+            case _:
+                self._lasting(fact)
+
+    def _lasting(self, fact: LastingFact) -> None:
+        for change in self._site.apply(fact):
+            self._write.changes.append(change)
+            if isinstance(change, NameLost) and change.at % 16 == self._slot:
+                self._taken.lost.append(change)
+            elif isinstance(change, facts.NodeDropped):
+                self._write.effects.append(change)
+                self._write.dropped_nodes.append(change.node)
+        if isinstance(fact, facts.BoxRevoked):
+            self._taken.over.append(fact.box)
+
+    def _sent(self, fact: Sent) -> None:
+        left = tuple(node for node in fact.nodes if node in self._site.nodes)
+        if self._heard is not None:
+            done = self._early.pop(fact.msgid, set())
+            left = tuple(node for node in left if node not in done)
+        if not left:
+            return
+        if left != fact.nodes:
+            fact = msgspec.structs.replace(fact, nodes=left)
+        octets = self._octets.get(fact.msgid)
+        head, data = (octets.head, octets.data) if octets is not None else (b"", None)
+        self._write.fresh.append(
+            (fact.msgid, fact.rank, fact.sender, fact.size, fact.blob, head, data, fact.digest)
+        )
+        self._now[fact.msgid] = fact
+        if head and (fact.blob is None or self._has_file(fact.blob)):
+            self._write.effects.append(fact)
+            self._taken.messages.append(
+                Message(fact.msgid, fact.rank, head, fact.size, data, fact.blob, fact.sender, left)
+            )
+        else:
+            self._write.effects.append(AbsentSent(fact, bool(head)))
+
+    def _carried(self, fact: Carried) -> None:
+        if self._heard is not None and fact.msgid not in self._heard:
+            self._heard.add(fact.msgid)
+            self._extended(fact)
+
+    def _extended(self, fact: Extended | Carried) -> None:
+        if fact.msgid not in self._queues.messages and fact.msgid not in self._now:
+            if fact.msgid not in self._known.messages:
+                self._sent(fact)
+                return
+            absent = self._queues.absent.get(fact.msgid)
+            for node in fact.nodes:
+                if node in self._site.nodes:
+                    rows = self._write.queued if absent is None else self._write.quietly_queued
+                    rows.append((node, fact.rank, fact.msgid, fact.size))
+            if absent is None:
+                return
+        left = tuple(node for node in fact.nodes if node in self._site.nodes)
+        if left:
+            self._write.effects.append(msgspec.structs.replace(fact, nodes=left))
+
+    def _acked(self, fact: Acked) -> None:
+        if fact.node not in self._site.nodes:
+            return
+        self._write.effects.append(fact)
+        for msgid in fact.msgids:
+            if msgid in self._queues.messages or msgid in self._now:
+                continue
+            absent = self._queues.absent.get(msgid)
+            acks = self._write.acks if absent is None else self._write.quiet_acks
+            acks.append((fact.node, msgid))
+            if self._heard is not None and msgid not in self._heard:
+                self._early.setdefault(msgid, set()).add(fact.node)
+
+    def _requested(self, fact: Requested) -> None:
+        key = fact.node, fact.key
+        known = self._queues.requests.get(key) or self._known.requests.get(key)
+        if known is not None and known.msgid != fact.msgid:
+            gone = loser(known, fact)
+            if known.msgid > fact.msgid:
+                fact = Requested(*key, known.msgid, known.posted_ms, known.others)
+            self._write.voids += gone
+            self._write.effects += [fact, Voided(gone)]
+        else:
+            self._write.effects.append(fact)
