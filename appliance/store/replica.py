@@ -13,6 +13,7 @@ from appliance.site.facts import BoxAdded, Sent, decode_facts
 from appliance.store import reading
 from appliance.store.arrivals import Arrival, BadEntries, Gap, Octets, Positions
 from appliance.store.blobs import Blobs
+from appliance.store.digest import state_digest
 from appliance.store.inbox import Batch
 from appliance.store.ledger import Ledger
 from appliance.store.taking import Checked, check, fits
@@ -183,6 +184,11 @@ class Replica:
     def saw_clock(self, clock: int) -> None:
         """The clock of another box: ours goes on above it."""
         self._ledger.scene.mint.saw(clock)
+
+    async def state_digest(self) -> str:
+        """The state of the site in 64 hex digits: the same on all boxes that have told each other everything."""
+        async with self._ledger.lock:
+            return await self._ledger.read(state_digest, self._ledger.queues)
 
     @property
     def clock(self) -> int:
