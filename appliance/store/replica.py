@@ -186,7 +186,8 @@ class Replica:
         self._ledger.scene.mint.saw(clock)
 
     async def state_digest(self) -> str:
-        """The state of the site in 64 hex digits: the same on all boxes that have told each other everything."""
+        """The state of the site in 64 hex digits: the same on all boxes that have told each other
+        everything."""
         async with self._ledger.lock:
             return await self._ledger.read(state_digest, self._ledger.queues)
 
