@@ -26,17 +26,22 @@ WILLING: dict[str, Willing] = {
 
 async def vouch(name: SiteName, desk: Desk | None, health: Health, warn_after_s: float) -> None:
     """Say for as long as the box's loop runs whether the box serves, and tell in health of a stranger that
-    has had the site's name for ``warn_after_s``. Runs until cancelled.
+    has had the site's name for ``warn_after_s``. Runs until cancelled; then the name is nobody's, as far as
+    this box knows.
     """
-    since: float | None = None
-    while True:
-        name.vouch(WILLING.get(health.state, Willing.NO))
-        strangers = desk.stranger if desk is not None else []
-        now = time.monotonic()
-        since = (since or now) if strangers else None
-        told = since is not None and now - since >= warn_after_s
-        health.warn(TOPIC, _advice(name.name, strangers) if told else None)
-        await trio.sleep(VOUCH_EVERY_S)
+    try:
+        since: float | None = None
+        while True:
+            name.vouch(WILLING.get(health.state, Willing.NO))
+            strangers = desk.stranger if desk is not None else []
+            now = time.monotonic()
+            since = (since or now) if strangers else None
+            told = since is not None and now - since >= warn_after_s
+            health.warn(TOPIC, _advice(name.name, strangers) if told else None)
+            await trio.sleep(VOUCH_EVERY_S)
+    finally:
+        name.told(None, False)
+        health.warn(TOPIC, None)
 
 
 def _advice(name: str, strangers: Sequence[str]) -> str:

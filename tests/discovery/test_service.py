@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from appliance.discovery import DiscoverySettings, run_discovery, service
+from appliance.discovery import DiscoverySettings, SiteName, run_discovery, service
 from appliance.discovery.ear import Verdict
 from appliance.discovery.netlink import MULTICAST, RUNNING, UP, Address, Link, Network
 from appliance.discovery.responder import NoMulticast
@@ -92,7 +92,7 @@ class Told(Health):
             self.told.append(reason)
 
 
-def run(story, **settings):
+def run(story, name=None, **settings):
     """Run discovery beside a story; how long the stop took, in seconds."""
     given: dict[str, Any] = {
         "site": "Home",
@@ -106,7 +106,7 @@ def run(story, **settings):
 
     async def main():
         async with trio.open_nursery() as nursery:
-            await nursery.start(run_discovery, DiscoverySettings(**given), health)
+            await nursery.start(run_discovery, DiscoverySettings(**given), health, name)
             with trio.fail_after(10):
                 await story(health)
             nursery.cancel_scope.cancel()
@@ -226,3 +226,14 @@ def test_who_is_not_to_be_found_is_not_announced(library, settings):
         assert health.reasons == []
 
     run(story, **settings)
+
+
+def test_a_box_that_never_had_a_peer_holds_the_name_as_its_own_until_it_stops(library):
+    name = SiteName()
+
+    async def story(health):
+        await until(lambda: name.held)
+        assert (name.name, name.holder) == ("home.local", "k7d2m9qa")
+
+    run(story, name)
+    assert (name.held, name.holder) == (False, None)
