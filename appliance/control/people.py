@@ -124,7 +124,7 @@ class PeopleWords:
             "aliases": list(member.aliases),
             "owner": member.number == self._store.site.owner,
             "devices": len(member.nodes),
-            "online": sum(n in self._service.exchange.online for n in member.nodes),
+            "online": sum(self._service.company.is_online(n) for n in member.nodes),
             "queued": sum(nodes[n].count for n in member.nodes if n in nodes),
         }
 
@@ -142,7 +142,7 @@ class PeopleWords:
             "member": member.uid,
             "alias": _alias(member),
             "label": node.label,
-            "online": node.number in self._service.exchange.online,
+            "online": self._service.company.is_online(node.number),
             "queued": pending.count if pending else 0,
             "queued_octets": pending.octets if pending else 0,
             "oldest_s": age_s(await self._store.oldest(node.number)) if pending and pending.count else 0,

@@ -31,7 +31,7 @@ from appliance.session.requests import Acked, Requests
 from appliance.session.service import Service
 from appliance.session.tls import TlsStream
 from appliance.session.welcome import Refused, welcome
-from appliance.site import OFFLINE, Message, Node
+from appliance.site import Message, Node
 from appliance.store import StoreError
 from appliance.wire import reasons
 
@@ -299,7 +299,7 @@ class Link:
         self._online = True
         self._extend()
         service.gate.logged_in(self)
-        hears = service.presence.arrived(node.member)
+        hears = service.company.arrived(node)
         members = service.store.site.members
         frames.append(self.wire.encode_login_ok([members[other].uid for other in hears]))
         for frame in frames:
@@ -323,16 +323,7 @@ class Link:
         service.exchange.leave(self.node.number, self)
         if self._online:
             self._online = False
-            told = service.presence.left(self.member)
-            self.tell(told, OFFLINE)
-
-    def tell(self, members: list[int], status: int) -> None:
-        """Tell other members' nodes of this one's presence."""
-        if members:
-            site = self.service.store.site
-            frame = wire.encode_ohi(site.members[self.member].uid, status)
-            for member in members:
-                self.service.exchange.notice(site.members[member].nodes, frame)
+            service.company.left(self.node)
 
     # the sender
 

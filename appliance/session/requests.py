@@ -13,7 +13,7 @@ import trio
 from appliance import wire
 from appliance.session.intake import Intake, digest_of
 from appliance.session.service import Service
-from appliance.site import EMPTY, OFFLINE, ONLINE, Decision, Node, Payload, Scene, decide
+from appliance.site import EMPTY, Decision, Node, Payload, Scene, decide
 from appliance.store import DiskFull, Job, StoreBroken
 from appliance.wire import reasons
 
@@ -66,9 +66,6 @@ class Client(Protocol):
 
     def send(self, frame: bytes) -> None:
         """Send a frame ahead of queued messages."""
-
-    def tell(self, members: list[int], status: int) -> None:
-        """Tell other members' nodes of this one's presence."""
 
 
 class Requests:
@@ -212,13 +209,13 @@ class Requests:
         """Change the presence list. Also when the request is only repeated: the list of then went with the
         link of then.
         """
-        presence = self._link.service.presence
+        company = self._link.service.company
         uids = self._store.site.uids
         members = [uids[uid].number for uid in request.to if uid in uids]
         if request.type == "drop":
-            self._link.tell(presence.withdraw(self._node.member, members), OFFLINE)
+            company.withdraw(self._node.member, members)
         else:
-            self._link.tell(presence.announce(self._node.member, members), ONLINE)
+            company.announce(self._node.member, members)
 
 
 def _inline(request: wire.Post | wire.PostNotify | wire.Ping | wire.GroupInvite) -> tuple[Payload, ...]:

@@ -10,12 +10,12 @@ import trio
 
 from appliance.delivery import CourierSettings, Exchange
 from appliance.session.addresses import Place
+from appliance.session.company import Company
 from appliance.session.gate import Gate, GateSettings
 from appliance.session.household import Household
 from appliance.session.oidc import Verifier
 from appliance.session.pairing import Pairing
 from appliance.session.tls import TlsStream
-from appliance.site import Presence
 from appliance.store import Store
 
 
@@ -73,7 +73,7 @@ class Service:
         self.verifier = verifier
         self.place = place
         self.household: Household | None = None
-        self.presence = Presence()
+        self.company = Company(store.site, exchange)
         self.peers: Callable[[Caller], Awaitable[None]] = nobody
         self.gate = Gate(settings.gate)
         store.publish = exchange.publish
