@@ -17,7 +17,6 @@ class Code(StrEnum):
     OTHER_LINK = "other link"
     FORKED = "forked"
     INCOMPLETE = "incomplete"
-    BUSY = "busy"
     STOPPING = "stopping"
 
 

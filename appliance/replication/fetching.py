@@ -93,6 +93,21 @@ class Fetcher:
         """Octets of blobs that are being fetched and are here already."""
         return sum(fetch.octets for fetch in self._fetches.values())
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether all that is absent was asked for in vain, from everybody in reach."""
+        now = trio.current_time()
+        boxes = [session.box for session in self._sessions if session.open]
+        return (
+            bool(boxes)
+            and not self._fetches
+            and all(
+                all(self._later.get((box, sha), 0) > now for sha in self._replica.absent_blobs())
+                and all(self._lacking.get((box, msgid), 0) > now for msgid in self._replica.absent_messages())
+                for box in boxes
+            )
+        )
+
     # what links say
 
     def joined(self, session: Session) -> None:
@@ -214,20 +229,24 @@ class Fetcher:
                 asked += count
             pieces: list[bytes] = []
             octets = 0
-            while octets < WRITE_OCTETS and expected < size:
+            whole = True
+            while whole and octets < WRITE_OCTETS and expected < size:
                 chunk = await self._next(fetch)
-                if chunk.offset < expected:
-                    continue  # asked for before, when this seemed to come to nothing
-                if chunk.offset > expected or not chunk.data:
-                    fetch.session.end(BadFrame("a chunk that does not follow the one before"))
-                    raise Moved
-                pieces.append(chunk.data)
-                octets += len(chunk.data)
-                expected += len(chunk.data)
+                if chunk is None:
+                    whole = False
+                elif chunk.offset >= expected:
+                    if chunk.offset > expected or not chunk.data:
+                        fetch.session.end(BadFrame("a chunk that does not follow the one before"))
+                        raise Moved
+                    pieces.append(chunk.data)
+                    octets += len(chunk.data)
+                    expected += len(chunk.data)
             began = trio.current_time()
             await partial.write(b"".join(pieces))
             fetch.octets = partial.size
             self.octets += octets
+            if not whole:
+                raise Moved
             await trio.sleep((trio.current_time() - began) * REST_SHARE)
         await partial.finish()
         try:
@@ -236,13 +255,12 @@ class Fetcher:
             self._partials.blobs.unpin(sha)
         self._here(sha)
 
-    async def _next(self, fetch: Fetch) -> Chunk:
+    async def _next(self, fetch: Fetch) -> Chunk | None:
+        """The next chunk, which may be one that was asked for before; None if none comes."""
         with trio.move_on_after(STALL_S):
             while not fetch.chunks and not fetch.lost:
                 await fetch.bell.wait()
-        if not fetch.chunks:
-            raise Moved
-        return fetch.chunks.popleft()
+        return fetch.chunks.popleft() if fetch.chunks else None
 
     def _put_off(self, box: str, sha: bytes) -> None:
         self._later[box, sha] = trio.current_time() + ASK_AGAIN_S

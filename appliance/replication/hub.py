@@ -77,7 +77,7 @@ class Hub:
         self._bell = Bell()
         self._callers: dict[Session, Caller] = {}
         self._marks: deque[tuple[float, Mapping[str, int]]] = deque(maxlen=MARKS_MAX)
-        self._running = False
+        self._nursery: trio.Nursery | None = None
         self._placed_at = float("-inf")
         self._sync = Shop(replica, replica.read, True, partials.read, site.complete, site.program)
         self._copy = Shop(replica, replica.read_all, False, partials.read, site.complete, site.program)
@@ -115,10 +115,11 @@ class Hub:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep links up until cancelled."""
+        self.neighbours.clear()
         self._replica.on_entries.append(self._pushed)
-        self._running = True
         try:
             async with trio.open_nursery() as nursery:
+                self._nursery = nursery
                 nursery.start_soon(self.fetcher.run)
                 task_status.started()
                 while True:
@@ -127,12 +128,12 @@ class Hub:
                     with trio.move_on_after(LOOK_S):
                         await self._bell.wait()
         finally:
-            self._running = False
+            self._nursery = None
             self._replica.on_entries.remove(self._pushed)
 
     async def accept(self, caller: Caller) -> None:
         """Serve a box that calls. Returns when its link is over."""
-        if not self._running:
+        if self._nursery is None:
             return
         session = Session(PeerLink.acceptor(self._identity), caller.stream, caller.address, self, self._sync)
         self._callers[session] = caller
@@ -164,7 +165,10 @@ class Hub:
         positions = {box: at.seq for box, at in self._replica.positions().items()}
         self._marks.append((now, positions))
         for neighbour in self.neighbours.values():
+            had = neighbour.problem
             neighbour.look(self._marks)
+            if had is not None and neighbour.problem is None:
+                self._warn(neighbour)
 
     async def _place(self) -> None:
         """Make known where this box is reached, if that is news."""
@@ -217,22 +221,21 @@ class Hub:
     def public_of(self, session: Session) -> bytes:
         """The key of the box that calls. Raises ``Refusal``."""
         info = self._site.boxes().get(session.box)
-        if info is None or session.box == self._replica.own:
+        if info is None or session.box == self._replica.own or self._nursery is None:
             raise Refusal(Code.UNKNOWN, "that box is not of this site: pair it first")
+        if session.box not in self.neighbours:
+            self._look(self._nursery)
         if session.link.purpose == "copy":
             session.shop = self._copy
         return info.public
 
     def join(self, session: Session) -> None:
         """Raises ``Refusal``."""
-        info = self._site.boxes().get(session.box)
-        neighbour = self.neighbours.get(session.box)
-        if info is None or info.cut is not None:
+        neighbour = self.neighbours[session.box]
+        if self._site.boxes()[session.box].cut is not None:
             raise Refusal(
                 Code.REVOKED, "that box was put out of this site; a factory reset makes it a blank box"
             )
-        if neighbour is None:
-            raise Refusal(Code.BUSY, "this box has just learned of that one: call again in a moment")
         if session.link.purpose == "copy":
             if not self._site.complete():
                 raise Refusal(Code.INCOMPLETE, "this box is being filled itself")
@@ -273,7 +276,6 @@ class Hub:
         if session.link.purpose == "copy":
             return
         neighbour.opened(session)
-        self._warn(neighbour)
         own = self._replica.own
         self._copies.confirmed(session.box, neighbour.confirmed.get(own, 0))
         self._copies.reach(session.box, True)
@@ -375,6 +377,8 @@ class Hub:
         if neighbour.giving is session:
             neighbour.giving = None
         elif neighbour.session is session:
+            if session.was_open and isinstance(session.error, LinkLost):
+                neighbour.backoff.reset()
             neighbour.session = None
             self._unlink(neighbour, session)
         elif not session.link.dialed and not session.proven:

@@ -65,7 +65,7 @@ class Session:
         self.stream = self.outgoing.stream
         self.state: events.PeerState | None = None
         self.joined = False
-        self.open = False
+        self.open = self.was_open = False
         self.reached = False
         """Whether all that the other side had at some moment is here."""
         self.before: Mapping[str, Position] = dict(shop.replica.positions())
@@ -223,7 +223,7 @@ class Session:
         event = await self._next_event()
         assert isinstance(event, events.PeerState)
         await self._take_state(event)
-        self.open = True
+        self.open = self.was_open = True
         self._host.opened(self)
 
     async def _take_state(self, state: events.PeerState) -> None:

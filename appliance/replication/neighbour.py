@@ -21,7 +21,9 @@ State = Literal["in sync", "catching up", "away", "revoked", "refused"]
 ADDRESSES_MAX: Final = 8
 IN_SYNC_S: Final = 1.5
 """Behind by no more than this counts as in sync: entries are on their way all the time."""
-PASSING: Final = frozenset({Code.STOPPING, Code.BUSY, Code.OTHER_LINK, Code.INCOMPLETE})
+STEADY_S: Final = 5.0
+"""A link that has lasted for so long shows that what was wrong is over."""
+PASSING: Final = frozenset({Code.STOPPING, Code.OTHER_LINK, Code.INCOMPLETE})
 """Reasons to end a link that pass by themselves."""
 
 
@@ -92,9 +94,6 @@ class Neighbour:
         return list(dict.fromkeys([*last, *self.info.addresses, *self._learned]))[: 2 * ADDRESSES_MAX]
 
     def opened(self, session: Session) -> None:
-        self.backoff.reset()
-        self.refused = False
-        self.problem = None
         self._counted = (0, 0, trio.current_time())
         if session.state is not None:
             self.version = session.state.program
@@ -103,7 +102,7 @@ class Neighbour:
             self.address = session.address
 
     def ended(self, error: PeerError | LinkLost | None) -> str | None:
-        """A link to it is over; what to tell, if it is more than a break."""
+        """A link to it is over, or none came about; what to tell, if it is more than a break."""
         if isinstance(error, Refused) and error.said not in PASSING:
             self.problem = f"box {self.box} ({self.info.name}) refuses this one: {error}"
         elif (isinstance(error, Refusal) and error.code not in PASSING) or (
@@ -128,6 +127,9 @@ class Neighbour:
             self._rates = (0.0, 0.0)
             return
         self.seen_at = session.heard_at
+        if now - session.began > STEADY_S and self.problem is not None:
+            self.problem, self.refused = None, False
+            self.backoff.reset()
         counted_in, counted_out, at = self._counted
         if now - at >= 1.0:
             self._rates = (

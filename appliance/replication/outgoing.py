@@ -23,7 +23,8 @@ from appliance.replication.frames import BOXES_MAX, CHUNK_OCTETS_MAX, ENTRIES_MA
 from appliance.replication.interface import Octets
 from appliance.replication.stream import Stream
 
-BATCH_OCTETS: Final = 256 << 10
+BATCH_OCTETS: Final = 64 << 10
+ANSWER_OCTETS: Final = 256 << 10
 ENTRIES_A_TURN: Final = 4
 TELLS_MAX: Final = 64
 WANTS_MAX: Final = 8
@@ -107,7 +108,7 @@ class Outgoing:
         """Those that are here. As many are sent as fit into a frame, at least one; the peer asks again."""
         self._asked.popleft()
         answer: list[Octets] = []
-        room = BATCH_OCTETS
+        room = ANSWER_OCTETS
         for message in messages[:LIST_MAX]:
             room -= message_weight(message)
             if answer and room < 0:

@@ -194,6 +194,8 @@ class Wire:
         self.frozen = trio.Event()
         self.frozen.set()
         self.left: float = float("inf")
+        self.each: float = float("inf")
+        """How many octets go over a link before it breaks: the next one, and every one."""
         self.octets = 0
         self.links: list[trio.CancelScope] = []
         self.opened = 0
@@ -206,6 +208,8 @@ class Wire:
 
     async def _carry(self, near: trio.SocketStream) -> None:
         self.opened += 1
+        if self.each < float("inf"):
+            self.left = self.each
         with trio.CancelScope() as scope:
             self.links.append(scope)
             try:

@@ -309,7 +309,7 @@ def test_a_refusal_says_why_in_words_that_are_safe_to_print():
     with pytest.raises(Refused) as refused:
         x.receive(frame)
     assert refused.value.said == "revoked" and str(refused.value) == "this box was revoked?[2J"
-    assert y.link.refuse(Code.BUSY, "again") == b"" and x.link.next_event() is None
+    assert y.link.refuse(Code.STOPPING, "again") == b"" and x.link.next_event() is None
 
 
 def test_ops_and_fields_of_a_newer_version_are_left_out_those_of_ours_are_not():
