@@ -3,39 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from msgspec import Struct
+from appliance.store.arrivals import Arrival, BadEntries, Gap, Octets, Position
 
-from appliance.store.errors import StoreError
-
-
-class Octets(Struct, array_like=True, frozen=True):
-    """A message, octet for octet: the frame head, and its data unless that is a blob."""
-
-    msgid: int
-    head: bytes
-    data: bytes | None
-
-
-class Arrival(Struct, array_like=True, frozen=True):
-    """An entry with what travels with it."""
-
-    box: str
-    seq: int
-    clock: int
-    kind: int
-    prev: bytes
-    body: bytes
-    signature: bytes
-    octets: tuple[Octets, ...] = ()
-
-
-class Position(NamedTuple):
-    """How far into a box's journal, and the digest (32 octets) of the entry there; none where seq is 0."""
-
-    seq: int
-    digest: bytes
+__all__ = ["Arrival", "BadEntries", "BoxState", "Copies", "Gap", "Octets", "Position", "Replica"]
 
 
 class BoxState(Protocol):
@@ -80,15 +52,3 @@ class Copies(Protocol):
     def confirmed(self, box: str, seq: int) -> None: ...
     def blob_confirmed(self, box: str, sha: bytes) -> None: ...
     def progress(self, box: str) -> None: ...
-
-
-class Gap(StoreError):
-    """Entries that were asked for have been cut."""
-
-    def __init__(self, box: str) -> None:
-        super().__init__(f"entries of box {box} have been cut")
-        self.box = box
-
-
-class BadEntries(StoreError):
-    """Entries that are forged, forked, out of order or malformed: nothing of the batch was taken."""

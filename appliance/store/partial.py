@@ -18,11 +18,10 @@ from typing import BinaryIO
 
 import trio
 
-from appliance.store.blobs import Blobs
+from appliance.store.blobs import PARTIAL, Blobs
 from appliance.store.disk import full_if_no_space
 from appliance.store.errors import DiskFull, StoreError
 
-PARTIAL = ".part"
 PARTS_MAX = 64
 SYNC_OCTETS = 4 << 20
 READ_OCTETS = 1 << 20
