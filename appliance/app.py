@@ -3,6 +3,9 @@
     main nursery ---- store owner, control socket, watchdog, rates     (live until the store is closed)
       links nursery - accept tasks, one task a link                    (end first, at a stop)
 
+A box that is joining a site runs `arriving` in place of this tree; what it runs on changes with an end and a
+start inside the process, which keeps the listening sockets.
+
 A stop goes through the same tree from the leaves: no new links, links say their last acks, the store
 commits what it has, brings its queues to the tables and closes. A store that breaks ends everything at
 once; the next start recovers from what is on the disk.
@@ -18,7 +21,6 @@ import shlex
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -30,6 +32,8 @@ import trio
 
 from appliance import log as logs
 from appliance import reset
+from appliance.arriving import Arrived, Tools, arrive
+from appliance.boxes import open_front, peer_found, site_id, start_peering
 from appliance.config import Config
 from appliance.control import ControlError, control_path
 from appliance.control.server import serve_control
@@ -41,19 +45,17 @@ from appliance.first import NotPrepared, prepare
 from appliance.health import Health
 from appliance.holding import only_one
 from appliance.notify import sd_notify, watchdog_interval_s
+from appliance.peering import folder as joining
 from appliance.session import (
     GateSettings,
     LinkSettings,
     Listener,
     Pairing,
-    Place,
     Provider,
     Service,
     Verifier,
-    addresses_of,
     listen,
 )
-from appliance.session.certificate import ensure_certificate, fingerprint, server_context
 from appliance.site import Limits, find_owner
 from appliance.stop import OFF_STATUS, Reason, Stop
 from appliance.store import DiskFull, SchemaError, Store, StoreBroken, StoreError, StoreSettings
@@ -81,9 +83,15 @@ def run(config: Config) -> int:
     _raise_limits()
     try:
         with only_one(config.data):
-            _finish_reset(config.data)
-            prepare(config.data, config.name)
-            reason = trio.run(_main, config)
+            sockets: list[socket.socket] = []
+            ended = Arrived("restart")
+            while ended.reason == "restart":
+                _finish_reset(config.data)
+                _finish_joining(config.data)
+                prepare(config.data, config.name)
+                sockets = sockets or _listen(config)
+                ended = trio.run(_main, config, sockets, ended.gave_up)
+            reason = ended.reason
             _finish_reset(config.data)
     except* (NotPrepared, StoreError, SchemaError, ValueError) as group:
         error = _first(group)
@@ -96,32 +104,42 @@ def run(config: Config) -> int:
     return _switch_off(config.panel.shutdown_command) if reason == "shutdown" else 0
 
 
-async def _main(config: Config) -> Reason:
+async def _main(config: Config, sockets: list[socket.socket], gave_up: str | None) -> Arrived:
     health = Health()
     stop = Stop(config.data)
-    store = await trio.to_thread.run_sync(_open_store, config)
-    if config.tls.cert is not None and config.tls.key is not None:
-        cert, key = config.tls.cert, config.tls.key
-    else:
-        cert, key = await trio.to_thread.run_sync(ensure_certificate, config.data / "tls", config.name)
-    context = server_context(cert, key)
-    sockets = _listen(config)
-    pairing = Pairing(config.registration, health.pair_for)
-    place = Place(addresses_of(config.listen.host, sockets), fingerprint(cert))
-    service = Service(
-        config.name, store, Exchange(), _link_settings(config), pairing, _verifier(config), place
-    )
-    listener = Listener(service)
-    words = Words(service, health, config.data)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 20, 100)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        facts = await trio.to_thread.run_sync(joining.find, config.data)
+        if facts is not None:
+            tools = Tools(partial(_open_store, config, gaps=True), _asked_to_end)
+            return await arrive(config, sockets, facts, signals, tools)
+        store = await trio.to_thread.run_sync(_open_store, config, config.data)
         async with trio.open_nursery() as main:
             owner_done = trio.Event()
             main.start_soon(_own, store, owner_done)
             await store.perform(find_owner)
-            await start_edges(main, config, health, words, stop, _announced(store, sockets))
+            front = await open_front(config, store, sockets)
+            pairing = Pairing(config.registration, health.pair_for)
+            service = Service(
+                front.identity.name,
+                store,
+                Exchange(),
+                _link_settings(config),
+                pairing,
+                _verifier(config),
+                front.place,
+            )
+            listener = Listener(service, front.context)
+            words = Words(service, health, config.data)
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(GC_THRESHOLD, 20, 100)
+            peering, hub = await start_peering(
+                main, config, health, words, service, listener, front, stop.restart
+            )
+            peering.gave_up = gave_up
+            place = partial(_announced, service, sockets)
+            found = partial(peer_found, hub, store)
+            peering.local_name = await start_edges(main, config, health, words, stop, place, found)
             await main.start(partial(serve_control, control_path(config.data), words.handlers))
             main.start_soon(words.sample)
             main.start_soon(listener.tick)
@@ -135,7 +153,7 @@ async def _main(config: Config) -> Reason:
                 await main.start(partial(serve_metrics, config.metrics.listen, partial(words.status, {})))
             async with trio.open_nursery() as links:
                 accepting = trio.CancelScope()
-                links.start_soon(_accept, listener, sockets, context, links, accepting)
+                links.start_soon(_accept, listener, sockets, links, accepting, stop)
                 health.serving()
                 _announce(service)
                 await _asked_to_end(signals, stop)
@@ -150,12 +168,19 @@ async def _main(config: Config) -> Reason:
             health.stopped()
             main.cancel_scope.cancel()
     log.info("stopped")
-    return stop.reason
+    return Arrived(stop.reason)
 
 
-def _announced(store: Store, sockets: list[socket.socket]) -> Announced:
+def _announced(service: Service, sockets: list[socket.socket]) -> Announced:
     names = [sock.getsockname() for sock in sockets]
-    return Announced(store.key.short, names[0][1], tuple(name[0] for name in names))
+    store = service.store
+    return Announced(
+        store.key.short,
+        names[0][1],
+        tuple(name[0] for name in names),
+        site_id(store.site),
+        service.name,
+    )
 
 
 async def _own(store: Store, done: trio.Event) -> None:
@@ -166,18 +191,19 @@ async def _own(store: Store, done: trio.Event) -> None:
 async def _accept(
     listener: Listener,
     sockets: list[socket.socket],
-    context: ssl.SSLContext,
     links: trio.Nursery,
     scope: trio.CancelScope,
+    stop: Stop,
 ) -> None:
     with scope:
         try:
             async with trio.open_nursery() as nursery:
                 for sock in sockets:
-                    nursery.start_soon(listener.serve, sock, context, links)
+                    nursery.start_soon(listener.serve, sock, links)
         finally:
-            for sock in sockets:
-                sock.close()
+            if stop.reason != "restart":
+                for sock in sockets:
+                    sock.close()
 
 
 async def _asked_to_end(signals: AsyncIterator[int], stop: Stop) -> None:
@@ -195,6 +221,11 @@ async def _asked_to_end(signals: AsyncIterator[int], stop: Stop) -> None:
 def _finish_reset(folder: Path) -> None:
     if reset.finish(folder):
         log.warning("back to factory state: all data is gone", folder=str(folder))
+
+
+def _finish_joining(folder: Path) -> None:
+    if joining.finish(folder):
+        log.info("joined: the copy has taken its place", folder=str(folder))
 
 
 def _switch_off(command: str) -> int:
@@ -278,7 +309,7 @@ def _announce(service: Service) -> None:
     sd_notify(f"READY=1\nSTATUS=serving {service.name} at {address}")
 
 
-def _open_store(config: Config) -> Store:
+def _open_store(config: Config, folder: Path, gaps: bool = False) -> Store:
     limits = config.limits
     settings = StoreSettings(
         acks_delay_s=config.store.acks_delay_ms / 1000,
@@ -289,9 +320,11 @@ def _open_store(config: Config) -> Store:
         queue_octets=limits.queue_octets_per_node,
         reserve_percent=config.disk.reserve_percent,
         reserve_octets=config.disk.reserve_octets,
+        second_copy_wait_s=config.peer.ack_wait_ms / 1000,
+        strict=config.peer.strict,
     )
     return Store.open(
-        config.data,
+        folder,
         settings,
         Limits(
             members=limits.members,
@@ -304,6 +337,7 @@ def _open_store(config: Config) -> Store:
             pings_per_member_per_day=limits.pings_per_member_per_day,
             changes_per_member_per_day=limits.changes_per_member_per_day,
         ),
+        gaps,
     )
 
 

@@ -74,6 +74,19 @@ METRICS = (
         "messages.repeated", "pocket_messages_repeated_total", "counter", "Requests that were sent again."
     ),
     Metric("messages.resent", "pocket_messages_resent_total", "counter", "Sent again for want of an ack."),
+    Metric("copies", "pocket_copies", "gauge", "On how many boxes everything is."),
+    Metric(
+        "one_copy_acks", "pocket_one_copy_acks_total", "counter", "Acknowledged before a second box had it."
+    ),
+    Metric("safe_to_unplug", "pocket_safe_to_unplug", "gauge", "1 if another box has everything, too."),
+    Metric("peers.paired", "pocket_peers", "gauge", "Other boxes of the site."),
+    Metric("peers.linked", "pocket_peers_linked", "gauge", "Of those, in reach."),
+    Metric("peers.in_sync", "pocket_peers_in_sync", "gauge", "Of those, with everything."),
+    Metric(
+        "peers.behind_entries", "pocket_peer_behind_entries", "gauge", "What the last of them has yet to get."
+    ),
+    Metric("peers.behind_s", "pocket_peer_behind_seconds", "gauge", "For how long it has been behind."),
+    Metric("peers.waiting", "pocket_acks_waiting", "gauge", "Acknowledgements that wait for a second box."),
     Metric("disk.free", "pocket_disk_free_bytes", "gauge", "Free on the disk with the data."),
     Metric("disk.total", "pocket_disk_size_bytes", "gauge", "The disk's size."),
     Metric("disk.reserve", "pocket_disk_reserve_bytes", "gauge", "Below this, new messages are refused."),
@@ -176,7 +189,7 @@ def expose(status: Status) -> str:
         value: Any = status
         for name in metric.path.split("."):
             value = value[name]
-        lines += _family(metric.name, metric.kind, metric.help, [("", "", value)])
+        lines += _family(metric.name, metric.kind, metric.help, [("", "", +value)])
     return "\n".join(lines) + "\n"
 
 

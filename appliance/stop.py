@@ -12,7 +12,7 @@ from appliance.log import get_logger
 
 log = get_logger(__name__)
 
-Reason = Literal["signal", "shutdown", "reset"]
+Reason = Literal["signal", "shutdown", "reset", "restart"]
 
 OFF_STATUS = 86
 """The exit status of a box that somebody shut down with the button: systemd is told not to start it again
@@ -35,6 +35,10 @@ class Stop:
     async def shutdown(self) -> None:
         """End as after SIGTERM, and stay off. Returns at once."""
         self._ask("shutdown")
+
+    def restart(self) -> None:
+        """End, and start anew in the same process: the data folder has something else to be run on."""
+        self._ask("restart")
 
     async def reset(self) -> None:
         """End, and forget everything. Returns when that will happen whatever comes; raises ``OSError`` if it

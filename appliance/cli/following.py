@@ -10,7 +10,7 @@ import click
 
 from appliance.cli.common import ask
 from appliance.cli.tables import dig, printable
-from appliance.control import ControlError, NoAnswer, NoBox, call
+from appliance.control import ControlError, call
 
 LOOK_EVERY_S = 0.5
 AWAY_S = 60.0
@@ -53,14 +53,12 @@ def follow(data: Path, box: str) -> Any:
             listed = call(data, "peer.list", {}, 10.0)
             status = call(data, "status", {}, 10.0)
             away_since = None
-        except (NoBox, NoAnswer) as error:
+        except ControlError as error:  # also a refusal, of a box that is just stopping
             away_since = away_since or time.monotonic()
             if time.monotonic() - away_since > AWAY_S:
                 raise click.ClickException(f"{error}; it goes on with joining when it runs") from None
             time.sleep(LOOK_EVERY_S)
             continue
-        except ControlError as error:
-            raise click.ClickException(str(error)) from None
         joining = dig(listed, "joining")
         if joining is None:
             if dig(listed, "box") == box and dig(status, "state") in ("serving", "warning"):

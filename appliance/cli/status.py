@@ -95,16 +95,23 @@ def describe(status: Any) -> str:
         return FIGURE.sub(lambda found: (size if found[1] in SIZES else count)(at(found[1])), text)
 
     reasons = at("reasons")
+    head = [
+        printable(f"{at('site')}: {at('state')} for {age(at('uptime_s'))}"),
+        *(f"  ! {printable(str(reason))}" for reason in (reasons if isinstance(reasons, list) else [])),
+    ]
+    if at("state") == "starting":
+        box = f"{at('box')}, version {at('version')}"
+        return "\n".join([*head, facts([("fingerprint", at("fingerprint")), ("box", box)])])
     return "\n".join(
         [
-            printable(f"{at('site')}: {at('state')} for {age(at('uptime_s'))}"),
-            *(f"  ! {printable(str(reason))}" for reason in (reasons if isinstance(reasons, list) else [])),
+            *head,
             facts(
                 [
                     ("address", at("address")),
                     ("fingerprint", at("fingerprint")),
                     ("registration", registration(at("registration"), at("pairing_open_s"))),
                     ("members", figures("{members} with {nodes} devices, {groups} groups")),
+                    *([("copies", copies(status))] if at("copies") is not None else []),
                     ("links", figures(LINKS)),
                     ("queues", figures("{queues.messages} messages, {queues.octets}") + oldest(at("queues"))),
                     ("messages", figures(MESSAGES)),
@@ -115,6 +122,14 @@ def describe(status: Any) -> str:
             ),
         ]
     )
+
+
+def copies(status: Any) -> str:
+    """On how many boxes everything is, and whether this one may go."""
+    safe = "safe to unplug" if dig(status, "safe_to_unplug") else "not safe to unplug"
+    acks = dig(status, "one_copy_acks")
+    one_copy = f"; {count(acks)} acknowledged with one copy" if acks else ""
+    return f"{count(dig(status, 'copies'))}, {safe}: {dig(status, 'why')}{one_copy}"
 
 
 def registration(mode: Any, open_s: Any) -> str:

@@ -16,7 +16,7 @@ from appliance.control.pairing import PairingWords
 from appliance.control.people import PeopleWords, age_s
 from appliance.health import Health
 from appliance.session import Service
-from appliance.store import Store, verify
+from appliance.store import Store, StoreError, verify
 from appliance.version import __version__
 
 Args = dict[str, Any]
@@ -33,6 +33,8 @@ class Words:
         self._health = health
         self._folder = folder
         self._samples: deque[tuple[float, int, int]] = deque([(time.monotonic(), 0, 0)], SAMPLES)
+        self.figures: Callable[[], Mapping[str, Any]] = dict
+        """More for ``status``: of others, who are there later."""
         self._handlers: dict[str, Callable[[Args], Awaitable[Any]]] = {
             "status": self.status,
             **PeopleWords(self._service).handlers,
@@ -66,6 +68,10 @@ class Words:
         room = store.disk.room()
         delivered, resent = service.exchange.totals()
         pending = store.queues.nodes.values()
+        try:
+            oldest = await store.oldest()
+        except StoreError:
+            raise ControlError("the box is stopping: try again in a moment") from None
         return {
             "site": service.name,
             "version": __version__,
@@ -89,7 +95,7 @@ class Words:
             "queues": {
                 "messages": sum(p.count for p in pending),
                 "octets": sum(p.octets for p in pending),
-                "oldest_s": age_s(await store.oldest()),
+                "oldest_s": age_s(oldest),
             },
             "store": {
                 "commits": store.counts.commits,
@@ -112,6 +118,7 @@ class Words:
                 "reserve": room.reserve,
                 "data": await trio.to_thread.run_sync(_folder_octets, self._folder),
             },
+            **self.figures(),
         }
 
     async def log(self, args: Args) -> Any:

@@ -24,14 +24,15 @@ Place = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """What the network is told: the box's id, the port, the addresses that it listens on, and the site's id
-    ("" if it never had a peer).
+    """What the network is told: the box's id, the port, the addresses that it listens on, the site's id
+    ("" if it never had a peer) and its name ("": as the configuration says).
     """
 
     box: str
     port: int
     listen: tuple[str, ...]
     site_id: str = ""
+    site: str = ""
 
     @property
     def only_here(self) -> bool:
@@ -71,7 +72,7 @@ def discovery_settings(config: Config, announced: Announced) -> DiscoverySetting
     from appliance.discovery import DiscoverySettings
 
     return DiscoverySettings(
-        site=config.name,
+        site=announced.site or config.name,
         box_id=announced.box,
         site_id=announced.site_id,
         version=__version__,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
 from appliance.config import Config
 from appliance.control.edges import EdgeWords, Show
 from appliance.control.pairing import MINUTES
-from appliance.control.words import Words
 from appliance.edges.settings import (
     Announced,
     console_settings,
@@ -26,7 +26,24 @@ if TYPE_CHECKING:
     from appliance.discovery import FoundPeer, SiteName
     from appliance.panel import Panel
 
+Handlers = Mapping[str, Callable[[dict[str, Any]], Awaitable[Any]]]
+
+
+class Words(Protocol):
+    """The words that the box answers."""
+
+    @property
+    def handlers(self) -> Handlers: ...
+
+    def add(self, handlers: Handlers) -> None:
+        """More of them."""
+
+    async def say(self, word: str, **args: Any) -> Any:
+        """The result of a word. Raises ``ControlError``."""
+
+
 ASK_S = 60.0
+LOOK_S = 1.0
 BUSY_S = 0.5
 
 
@@ -36,18 +53,19 @@ async def start_edges(
     health: Health,
     words: Words,
     stop: Stop,
-    place: Announced,
+    place: Callable[[], Announced],
     peer_found: FoundPeer | None = None,
 ) -> SiteName | None:
     """Start what the configuration asks for, and add the words about it. The site's name in the network, None
-    if the box is not announced there. ``peer_found``: see ``run_discovery``.
+    if the box is not announced there. ``place``: what is told there; it may change. ``peer_found``: see
+    ``run_discovery``.
     """
     name = None
-    if config.discovery.enabled and not place.only_here:
-        from appliance.discovery import SiteName, run_discovery
+    if config.discovery.enabled and not place().only_here:
+        from appliance.discovery import SiteName
 
         name = SiteName()
-        await nursery.start(run_discovery, discovery_settings(config, place), health, name, peer_found)
+        await nursery.start(_announce, config, health, place, name, peer_found)
     hand = Hand(words)
     panel: Panel | None = None
     show: Show = _nothing_to_show_with
@@ -68,6 +86,30 @@ async def start_edges(
         console = ConsoleActions(pressed, hand.is_near)
         await nursery.start(run_console, console_settings(config), words.handlers, health, console)
     return name
+
+
+async def _announce(
+    config: Config,
+    health: Health,
+    place: Callable[[], Announced],
+    name: SiteName,
+    peer_found: FoundPeer | None,
+    task_status: trio.TaskStatus[None],
+) -> None:
+    """Announce the box; anew when there is something else to say, as after another box was paired."""
+    from appliance.discovery import run_discovery
+
+    while True:
+        now = place()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(run_discovery, discovery_settings(config, now), health, name, peer_found)
+            task_status.started()
+            task_status = trio.TASK_STATUS_IGNORED
+            while True:
+                await trio.sleep(LOOK_S)
+                if place() != now:
+                    break
+            nursery.cancel_scope.cancel()
 
 
 class Hand:

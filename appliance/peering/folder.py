@@ -32,7 +32,8 @@ BALLAST = "ballast"
 
 class Joining(msgspec.Struct, frozen=True):
     """What a box that is joining knows of the site. ``slot``: its own; ``host``: the box that let it in.
-    ``again``: it is one of the site's already, and was away for longer than the journals reach.
+    ``again``: it is one of the site's already, and was away for longer than the journals reach; ``own_seq``
+    is how far its own journal goes, which the others have.
     """
 
     site: str
@@ -40,6 +41,7 @@ class Joining(msgspec.Struct, frozen=True):
     host: str
     boxes: list[BoxEntry]
     again: bool = False
+    own_seq: int = 0
 
 
 def new_key(folder: Path) -> BoxKey:
@@ -99,6 +101,17 @@ def prepare_copy(folder: Path) -> Path:
     if not (copy / KEY_NAME).exists():
         write_synced(copy / KEY_NAME, (folder / JOINING / KEY_NAME).read_bytes())
     return copy
+
+
+def give_up(folder: Path) -> None:
+    """The site does not know this box: be blank again. Blocks. Raises ``OSError``."""
+    forget(folder)
+    if (folder / JOINING).is_dir():
+        (folder / JOINING).rename(folder / DRAFT)
+        _sync(folder)
+    forget(folder)
+    if (folder / COPY).is_dir():
+        shutil.rmtree(folder / COPY)
 
 
 def mark(folder: Path) -> None:

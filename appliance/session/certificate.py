@@ -25,7 +25,7 @@ def ensure_certificate(folder: Path, name: str) -> tuple[Path, Path]:
         )
     if not cert.exists():
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        cert_pem, key_pem = _make(name)
+        cert_pem, key_pem = make_certificate(name)
         write_synced(key, key_pem)
         write_synced(cert, cert_pem, 0o644)
     return cert, key
@@ -52,7 +52,11 @@ def server_context(cert: Path, key: Path) -> ssl.SSLContext:
 
 def fingerprint(cert: Path) -> str:
     """``SHA256:`` and 64 hex digits, of the certificate's DER form."""
-    pem = cert.read_text()
+    return fingerprint_of(cert.read_text())
+
+
+def fingerprint_of(pem: str) -> str:
+    """The same, of the first certificate in a text."""
     first = pem[pem.index("-----BEGIN CERTIFICATE-----") :].split("-----END CERTIFICATE-----")[0]
     return (
         "SHA256:"
@@ -60,7 +64,8 @@ def fingerprint(cert: Path) -> str:
     )
 
 
-def _make(name: str) -> tuple[bytes, bytes]:
+def make_certificate(name: str) -> tuple[bytes, bytes]:
+    """A new certificate, self-signed, and its key, in PEM."""
     from cryptography import x509  # costs memory that only the first start has to pay
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec

@@ -99,7 +99,7 @@ async def _join_box(service: Service, link: GuestLink, host: Host) -> bytes:
     if household is None:
         raise NotNow("this box takes no other box in: it is not ready yet, try again in a minute")
     card = (await _next(link, host, Introduced)).card
-    link.send(host.give(household.gift()))
+    link.send(host.give(household.gift(card)))
     await _next(link, host, Taken)
     link.allow(ADMIT_S)
     slot = await household.admit(card)

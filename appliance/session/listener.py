@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Callable
 
 import trio
 
@@ -20,22 +21,30 @@ TICK_S = 0.5
 
 
 class Listener:
-    """``serve`` and ``tick`` run until cancelled; links end when the nursery that they run in does."""
+    """``serve`` and ``tick`` run until cancelled; links end when the nursery that they run in does.
 
-    def __init__(self, service: Service) -> None:
+    ``context`` is for new connections, and may be exchanged. While ``is_away`` they are closed at once.
+    """
+
+    def __init__(self, service: Service, context: ssl.SSLContext) -> None:
+        self.context = context
+        self.is_away: Callable[[], bool] = lambda: False
         self._service = service
         self._links: set[Link] = set()
 
-    async def serve(self, listener: socket.socket, context: ssl.SSLContext, links: trio.Nursery) -> None:
+    async def serve(self, listener: socket.socket, links: trio.Nursery) -> None:
         """Accept connections and start a link in ``links`` for each."""
         settings = self._service.settings
         while True:
             sock, address = await accept(listener)
+            if self.is_away():
+                sock.close()
+                continue
             try:
                 watch_peer(
                     sock, settings.keepalive_idle_s, settings.keepalive_interval_s, settings.user_timeout_s
                 )
-                link = Link(self._service, sock, context, address)
+                link = Link(self._service, sock, self.context, address)
             except (OSError, LinkLost):
                 sock.close()
                 continue
@@ -57,6 +66,13 @@ class Listener:
         """The box stops: have all links say their last acks and close."""
         for link in list(self._links):
             link.retire()
+
+    def cut(self) -> int:
+        """End all links without a word; how many clients were logged in."""
+        links = list(self._links)
+        for link in links:
+            link.cut()
+        return sum(link.node is not None for link in links)
 
     async def tick(self) -> None:
         """Wake the links that have something to send again. Runs until cancelled."""

@@ -90,6 +90,20 @@ def test_status_tells_people_what_matters(pocket):
     assert pocket.asked == [("status", {})]
 
 
+def test_status_tells_whether_the_box_may_be_unplugged(pocket):
+    alone = {"copies": 1, "safe_to_unplug": False, "why": "kitchen is away", "one_copy_acks": 1234}
+    pocket.answers(status=STATUS | alone)
+    assert (
+        "copies        1, not safe to unplug: kitchen is away; 1,234 acknowledged with one copy\n"
+        in pocket("status")
+    )
+
+
+def test_status_of_a_box_that_is_joining_has_no_figures(pocket):
+    pocket.answers(status={"site": "Home", "state": "starting", "reasons": ["joining: 12 %"], "uptime_s": 3})
+    assert pocket("status").splitlines()[:2] == ["Home: starting for 3 s", "  ! joining: 12 %"]
+
+
 def test_status_tells_how_long_pairing_is_still_open(pocket):
     pocket.answers(status=STATUS | {"pairing_open_s": 75.2})
     assert "registration  pairing, open for another 1 min 15 s\n" in pocket("status")

@@ -1,0 +1,255 @@
+"""What a person may ask about the boxes of the site, and what keeps the answers true."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from appliance.health import Health
+from appliance.log import get_logger
+from appliance.pairing import BadCode, BoxCard, Code
+from appliance.pairing.gifts import BOX_ADDRESSES_MAX
+from appliance.peering import folder as joining
+from appliance.peering.errors import NotLetIn, PeeringError
+from appliance.peering.guest import ask
+from appliance.peering.household import Household, entry_of
+from appliance.peering.identity import renew_identity
+from appliance.peering.links import Links
+from appliance.peering.outage import LocalName, Outage, play_dead
+from appliance.peering.placing import Addresses
+from appliance.peering.standing import LINKED, Standing
+from appliance.session import Service
+from appliance.session.certificate import fingerprint_of
+from appliance.site import Box, revoke_box
+
+log = get_logger(__name__)
+
+LOOK_EVERY_S = 0.25
+
+REVOKED = (
+    "this box was put out of the site, and does not serve any more: to use it again, reset it:"
+    "   pocket factory-reset   and let it join:   pocket peer join"
+)
+RESTORED = (
+    "it does not serve any more, so that nothing is lost. What is only on this card is in its data folder:"
+    " copy that away, then   pocket factory-reset   and   pocket peer join"
+)
+STALE = (
+    "this box was away for longer than the others remember: it fetches everything anew, and serves after that"
+)
+NOT_BLANK = (
+    "this box has a site of its own, with {what}: joining another one would lose that. To go on, reset it"
+    " first:   pocket factory-reset"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """``name``: what this box is called. ``theirs``: the site's certificate is the household's own file."""
+
+    folder: Path
+    name: str
+    own_addresses: Addresses
+    theirs: bool = False
+
+
+class Peering:
+    """``restart``: have the box start anew inside, to join a site. ``cut``: cut all clients' links, and say
+    how many were logged in.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        links: Links,
+        health: Health,
+        settings: Settings,
+        restart: Callable[[], None],
+        cut: Callable[[], int],
+    ) -> None:
+        self.standing = Standing(service.store, links)
+        self.household = Household(service, self.standing)
+        self.outage = Outage()
+        self.local_name: LocalName | None = None
+        """Set when the box is announced in the network."""
+        self.gave_up: str | None = None
+        """Why this box is not one of the site that it was to join."""
+        self.expelled: str | None = None
+        """Why this box must not serve any more: it is none of the site's, and what to do."""
+        self._put_out_by: set[str] = set()
+        self._stale: str | None = None
+        """The box from which everything is to be fetched anew."""
+        self._service = service
+        self._store = service.store
+        self._health = health
+        self._settings = settings
+        self._restart = restart
+        self._cut = cut
+        self._asking = False
+
+    @property
+    def own_addresses(self) -> list[str]:
+        """Where this box is reached."""
+        return self._settings.own_addresses()
+
+    @property
+    def out_of_service(self) -> bool:
+        """Whether clients are to go to another box."""
+        return self.outage.on or self.expelled is not None or self._stale is not None
+
+    async def watch(self) -> None:
+        """Keep what health says of the others true. Runs until cancelled."""
+        while True:
+            for box in self.standing.all:
+                if box.cut is not None and box.box in self._store.copies.boxes:
+                    self._store.copies.forget(box.box)
+            self._health.copies = self.standing.copies
+            self._health.peer = self.standing.peer
+            self._judge()
+            if self._stale is not None and not self.outage.on:
+                self._begin_anew(self._stale)
+            await trio.sleep(LOOK_EVERY_S)
+
+    def put_out(self, by: str) -> None:
+        """Box ``by`` says that this one was revoked; it may be this one itself, from its journal."""
+        self._put_out_by.add(by)
+
+    def restored(self, reason: str) -> None:
+        """This box's journal has gone on elsewhere: its data are an old copy, or its card was cloned."""
+        self._expel(f"{reason}; {RESTORED}")
+
+    def copy_again(self, source: str) -> None:
+        """Box ``source`` no longer has what this one lacks: let clients go to others, and fetch everything
+        anew after a restart inside, when it has what only this box has.
+        """
+        if self._stale is None:
+            log.warning("away for too long: everything is fetched anew", source=source)
+            self._stale = source
+            self._health.warn("copy", STALE)
+            self._cut()
+
+    def _begin_anew(self, source: str) -> None:
+        """If the source has what this box wrote."""
+        identity, own = self._store.site.identity, self._store.site.boxes.get(self.standing.own)
+        other = self._store.copies.boxes.get(source)
+        head = self.standing.entries(self.standing.own)
+        if identity is None or own is None or other is None or other.seq < head:
+            return
+        boxes = [entry_of(box) for box in self.standing.all]
+        facts = joining.Joining(identity.name, own.slot, source, boxes, again=True, own_seq=head)
+        try:
+            joining.again(self._settings.folder, facts, identity.cert, identity.key)
+        except OSError as error:
+            self._health.warn("copy", f"this box was away for too long, and cannot begin anew: {error}")
+            return
+        self.outage.begin()  # what is written from now on, at the end, is nobody's
+        self._restart()
+
+    def _judge(self) -> None:
+        """Who was put out does not serve. What one box says is not believed while another talks to us: it may
+        be the one that was stolen.
+        """
+        if self._put_out_by and self.expelled is None:
+            talking = any(self.standing.state(box) in LINKED for box in self.standing.others)
+            by = self._put_out_by & {self.standing.own, *(box.box for box in self.standing.others)}
+            if self.standing.own in by or (by and not talking):
+                self._expel(REVOKED)
+
+    def _expel(self, reason: str) -> None:
+        if self.expelled is None:
+            log.error("this box does not serve any more", reason=reason)
+            self.expelled = reason
+            self._health.fail("peering", reason)
+            self._cut()
+
+    def listed(self) -> dict[str, Any]:
+        """All boxes, and how they are."""
+        figures = self.standing.figures()
+        return {
+            "site": self._service.name,
+            "box": self.standing.own,
+            "announced": self._store.key.short,
+            "joining": None,
+            "gave_up": self.gave_up,
+            **{key: figures[key] for key in ("copies", "one_copy_acks", "safe_to_unplug", "why")},
+            "boxes": [self.standing.describe(box) for box in self.standing.all],
+        }
+
+    async def join(self, addresses: Sequence[str], typed: str) -> dict[str, Any]:
+        """Become a box of the site of the one that shows the code, at the first address that answers.
+        When this returns, this box is about to start anew, and then fetches everything. Raises
+        ``PeeringError``.
+        """
+        self._check_blank()
+        try:
+            code = Code.parse(typed)
+        except BadCode as error:
+            raise PeeringError(str(error)) from None
+        if self._asking:
+            raise PeeringError("this box is being paired already: wait a moment")
+        self._asking = True
+        folder = self._settings.folder
+        try:
+            key = await trio.to_thread.run_sync(joining.new_key, folder)
+            own = self._settings.own_addresses()[:BOX_ADDRESSES_MAX]
+            card = BoxCard(key.public, self._settings.name, own)
+            accepted = await ask(
+                addresses, code, card, lambda gift: trio.to_thread.run_sync(joining.keep, folder, gift)
+            )
+            self._check_blank()
+            await trio.to_thread.run_sync(joining.accept, folder, accepted.slot)
+        except NotLetIn:
+            await trio.to_thread.run_sync(joining.forget, folder)
+            raise
+        except (OSError, ValueError) as error:
+            raise PeeringError(f"this box cannot join: {error}") from error
+        finally:
+            self._asking = False
+        log.info("joining", site=accepted.gift.site, box=key.box, slot=accepted.slot)
+        self._restart()
+        gift = accepted.gift
+        return {"site": gift.site, "box": key.box, "slot": accepted.slot, "host": gift.host}
+
+    async def revoke(self, box: Box) -> dict[str, Any]:
+        """Put a box out for good. Raises ``PeeringError``."""
+        if box.box == self.standing.own:
+            raise PeeringError(
+                "this is that box itself: say so on another one, or reset this one:   pocket factory-reset"
+            )
+        if box.cut is not None:
+            raise PeeringError(f"{box.name} was revoked already")
+        position = self._store.replica.positions().get(box.box)
+        cut = position.seq if position is not None else 0
+        decision = await self._store.perform(partial(revoke_box, box=box.box, seq=cut))
+        if decision.error is not None:
+            raise PeeringError(decision.error)
+        log.warning("box revoked", box=box.box, name=box.name, seq=cut)
+        to_do = []
+        if self._settings.theirs:
+            to_do.append(
+                "the key of tls.cert is on that box: have a new one made, put it into the configuration of"
+                " each box, and restart them"
+            )
+            print_of_cert = None
+        else:
+            print_of_cert = fingerprint_of((await renew_identity(self._store)).cert)
+        return {"box": box.box, "name": box.name, "cut": cut, "fingerprint": print_of_cert, "to_do": to_do}
+
+    async def failover(self, seconds: float) -> dict[str, Any]:
+        """Play dead for so long. Raises ``PeeringError``."""
+        return await play_dead(self.standing, self.outage, self._cut, seconds, self.local_name)
+
+    def _check_blank(self) -> None:
+        site = self._store.site
+        what = None
+        if site.members:
+            what = f"{len(site.members)} members"
+        elif len(site.boxes) > 1:
+            what = f"{len(site.boxes) - 1} other boxes"
+        if what is not None:
+            raise PeeringError(NOT_BLANK.format(what=what))
