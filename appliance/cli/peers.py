@@ -139,7 +139,7 @@ def peer_list(data: Path, as_json: bool) -> None:
             (
                 dig(box, "name") + (" (this one)" if dig(box, "own") else ""),
                 dig(box, "box"),
-                dig(box, "state"),
+                state(box),
                 behind(box),
                 (dig(box, "addresses") or [NONE])[0],
                 seen(box),
@@ -163,9 +163,16 @@ def standing(result: Any) -> list[tuple[str, object]]:
     ]
 
 
+def state(box: Any) -> str:
+    copied = dig(box, "copied")
+    if dig(box, "state") == "joining" and isinstance(copied, list) and copied[1]:
+        return f"joining, {copied[0] / copied[1]:.0%}"
+    return str(dig(box, "state"))
+
+
 def behind(box: Any) -> str:
     entries = dig(box, "behind_entries")
-    if dig(box, "own") or dig(box, "state") == "revoked" or entries is None:
+    if dig(box, "own") or dig(box, "state") in ("revoked", "joining", "never seen") or entries is None:
         return NONE
     return f"{count(entries)} entries, {age(dig(box, 'behind_s'))}" if entries else "0"
 
@@ -199,7 +206,8 @@ def peer_show(box: str, data: Path, as_json: bool) -> None:
             [
                 ("name", dig(found, "name")),
                 ("id", dig(found, "box")),
-                ("state", dig(found, "state")),
+                ("state", state(found)),
+                *([("problem", problem)] if (problem := dig(found, "problem")) else []),
                 ("addresses", names(dig(found, "addresses"))),
                 ("behind", behind(found)),
                 ("seen", seen(found)),

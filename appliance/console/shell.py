@@ -23,7 +23,7 @@ WORDS = (
     "status", "member", "device", "group", "pair", "log", "journal", "config", "panel", "identify", "doctor",
     "find", "peer", "membership", "backup", "restore", "recovery-key", "factory-reset",
 )  # fmt: skip
-CONFIRM = ("restore", "recovery-key", "factory-reset")
+CONFIRM = ("restore", "recovery-key", "factory-reset", "peer revoke")
 COMMAND = (sys.executable, "-m", "appliance.cli")
 LIMIT_S = 3600.0
 """`status --watch` is for somebody who looks; nobody looks for longer."""

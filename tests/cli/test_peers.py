@@ -145,6 +145,17 @@ def test_list_says_who_has_what_and_whether_this_box_may_go(pocket):
     assert json.loads(pocket("peer", "list", "--json")) == LISTED
 
 
+def test_the_list_says_how_far_a_box_is_that_joins(pocket):
+    joining = KITCHEN | {"state": "joining", "copied": [300, 1200]}
+    pocket.answers(peer_list=LISTED | {"boxes": [OWN, joining]})
+    assert "joining, 25%" in pocket("peer", "list")
+
+
+def test_show_says_what_is_wrong_with_a_box(pocket):
+    pocket.answers(peer_show=KITCHEN | {"state": "refused", "problem": "it has two histories"})
+    assert "problem    it has two histories\n" in pocket("peer", "show", "kitchen")
+
+
 def test_the_list_of_a_single_box_says_how_to_get_another(pocket):
     pocket.answers(peer_list=LISTED | {"boxes": [OWN]})
     assert "pocket peer invite" in pocket("peer", "list").splitlines()[-1]

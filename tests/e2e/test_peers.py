@@ -157,7 +157,7 @@ def test_what_happens_on_one_box_is_on_the_other(home: Box, new_box: NewBox) -> 
     ann.post(b"over there", to=there)
     assert [there.find("delivery").data for _ in range(2)] == [b"supper at six", b"over there"]
     there.post(b"and back", to=ann)
-    assert ann.find("delivery").data == b"and back"
+    assert [ann.find("delivery").data for _ in range(2)] == [b"supper at six", b"and back"]
     ann.close()
     there.close()
 
