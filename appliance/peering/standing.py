@@ -114,7 +114,8 @@ class Standing:
             return False, "there is no other box, everything is on this one alone"
         complete = [box for box in others if self.state(box) == "in sync"]
         if complete and not self._store.copies.waiting:
-            return True, f"{' and '.join(box.name for box in complete)} has everything, too"
+            names = " and ".join(box.name for box in complete)
+            return True, f"{names} {'has' if len(complete) == 1 else 'have'} everything, too"
         return False, ", ".join(self._lack(box) for box in others)
 
     def _lack(self, box: Box) -> str:
