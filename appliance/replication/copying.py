@@ -278,7 +278,10 @@ class Copier:
             self._theirs = session.state.positions
         self._fetcher.joined(session)
 
-    def sift(self, session: Session, arrivals: list[Arrival]) -> list[Arrival]:
+    async def look_at_own(self, session: Session, arrivals: Sequence[Arrival]) -> None:
+        """They are what a copy is for."""
+
+    async def sift(self, session: Session, arrivals: list[Arrival]) -> list[Arrival]:
         return arrivals
 
     def absorbed(self, session: Session, arrivals: Sequence[Arrival]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from appliance.replication.interface import Arrival
+
 
 class Code(StrEnum):
     """Why a link is ended, as the last frame says it."""
@@ -45,11 +47,12 @@ class Refused(PeerError):
 
 
 class Refusal(PeerError):
-    """We end the link, and say why."""
+    """We end the link, and say why. ``evidence``: an entry that shows it."""
 
-    def __init__(self, code: Code, text: str) -> None:
+    def __init__(self, code: Code, text: str, evidence: Arrival | None = None) -> None:
         super().__init__(text)
         self.code = code
+        self.evidence = evidence
 
 
 class Unreachable(Exception):

@@ -44,7 +44,10 @@ class Host(Protocol):
     def opened(self, session: Session) -> None:
         """Both know where the other stands."""
 
-    def sift(self, session: Session, arrivals: list[Arrival]) -> list[Arrival]:
+    async def look_at_own(self, session: Session, arrivals: Sequence[Arrival]) -> None:
+        """There are entries of this box's own among these. Raises ``Refusal``, ``BadEntries``."""
+
+    async def sift(self, session: Session, arrivals: list[Arrival]) -> list[Arrival]:
         """Those of the entries that are to be absorbed. Raises ``Refusal``."""
 
     def absorbed(self, session: Session, arrivals: Sequence[Arrival]) -> None:

@@ -117,6 +117,7 @@ class Hub:
         """Keep links up until cancelled."""
         self.neighbours.clear()
         self._replica.on_entries.append(self._pushed)
+        self._replica.on_stale.append(self.anew)
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -130,6 +131,7 @@ class Hub:
         finally:
             self._nursery = None
             self._replica.on_entries.remove(self._pushed)
+            self._replica.on_stale.remove(self.anew)
 
     async def accept(self, caller: Caller) -> None:
         """Serve a box that calls. Returns when its link is over."""
@@ -277,15 +279,21 @@ class Hub:
             return
         neighbour.opened(session)
         own = self._replica.own
-        self._copies.confirmed(session.box, neighbour.confirmed.get(own, 0))
+        positions = self._replica.positions()
+        if own in positions:
+            self._copies.confirmed(session.box, min(neighbour.confirmed.get(own, 0), positions[own].seq))
         self._copies.reach(session.box, True)
         self.fetcher.joined(session)
 
-    def sift(self, session: Session, arrivals: list[Arrival]) -> list[Arrival]:
+    async def look_at_own(self, session: Session, arrivals: Sequence[Arrival]) -> None:
+        """Raises ``Refusal``, ``BadEntries``."""
+        await judging.look_at_own(self._replica, self._identity.public, session.box, arrivals)
+
+    async def sift(self, session: Session, arrivals: list[Arrival]) -> list[Arrival]:
         """Raises ``Refusal``."""
         boxes = self._site.boxes()
         barred = session.stream.barred
-        kept, over, forked = judging.sift(self._replica, boxes, session.box, barred, arrivals)
+        kept, over, forked = await judging.sift(self._replica, boxes, session.box, barred, arrivals)
         for box in over:
             session.bar(box)
         for box in forked:
@@ -300,17 +308,14 @@ class Hub:
         self.neighbours[session.box].have({arrival.box: arrival.seq for arrival in arrivals})
 
     def have(self, session: Session, have: events.Have) -> None:
-        """Raises ``Refusal``."""
-        own = self._replica.own
-        seq = have.positions.get(own, 0)
-        here = self._replica.positions().get(own)
-        if seq > (here.seq if here is not None else 0):
-            raise judging.Restored(session.box)
+        """What it says of entries that do not exist yet is not believed."""
         if session.link.purpose == "copy":
             return
+        positions = self._replica.positions()
+        own = self._replica.own
         self.neighbours[session.box].have(have.positions)
-        if seq:
-            self._copies.confirmed(session.box, seq)
+        if own in have.positions and own in positions:
+            self._copies.confirmed(session.box, min(have.positions[own], positions[own].seq))
         for sha in have.blobs:
             self._copies.blob_confirmed(session.box, sha)
         self.fetcher.has(session.box, have.blobs)
@@ -362,10 +367,12 @@ class Hub:
         self._site.warn(f"peer {box} octets", text)
 
     def _forked(self, session: Session, box: str) -> None:
+        if box in session.stream.barred:
+            return
         session.bar(box)
         text = (
-            f"box {box} has two histories: its card was cloned or put back, or it is not to be trusted;"
-            " look which boxes there are, and revoke it if in doubt"
+            f"box {session.box} has another history of box {box} than this one: a card was cloned or put"
+            " back, or one of them is not to be trusted; see which boxes there are, and revoke it if in doubt"
         )
         log.error("a box has two histories", peer=session.box, journal=box)
         self._site.warn(f"peer {box} fork", text)

@@ -4,6 +4,9 @@ A journal has one history: under each number one entry. Where two boxes have two
 back a card, or signs twice what should be once. What fits to that: if it is the journal of the one at the
 other end, or of this box, the link is refused; if it is a third box's, both leave that box's entries out and
 go on with the rest, so that who breaks its own journal breaks nothing between others.
+
+Nobody has to give itself up because another one says so: what shows that this box's journal has gone on
+elsewhere is an entry with this box's signature, which who refuses a link for that sends along.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from appliance.replication.errors import Code, Refusal
-from appliance.replication.interface import Arrival, BoxState, Position, Replica
+from appliance.replication.interface import Arrival, BadEntries, BoxState, Gap, Position, Replica
+from appliance.store.journal import is_signed
 
 FORKED_THEIRS = (
     "its journal is not the one that is known here: its card was cloned or put back to an older state;"
@@ -20,7 +24,9 @@ FORKED_THEIRS = (
 
 
 class Restored(Refusal):
-    """This box's own journal has gone on elsewhere: the card here is a copy, or an old state of it."""
+    """This box's own journal has gone on elsewhere, as an entry with its own signature shows: the card here
+    is a copy, or an old state of it.
+    """
 
     def __init__(self, box: str) -> None:
         super().__init__(
@@ -47,19 +53,15 @@ async def judge(
     replica: Replica, other: str, positions: Mapping[str, Position], before: Mapping[str, Position]
 ) -> set[str]:
     """Boxes to leave out on a link to ``other``, which has these positions, and said so after ``before`` was
-    here. Raises ``Refusal``.
+    here. Raises ``Refusal``. What it says of this box's own journal is only believed when it is shown.
     """
     found = await forks(replica, positions)
-    own = replica.own
-    ours = replica.positions()
-    if own in found or _seq(positions, own) > _seq(ours, own):
-        raise Restored(other)
     if other in found or _seq(positions, other) < _seq(before, other):
-        raise Refusal(Code.FORKED, FORKED_THEIRS)
-    return found
+        raise Refusal(Code.FORKED, FORKED_THEIRS, await evidence(replica, other))
+    return found - {replica.own}
 
 
-def sift(
+async def sift(
     replica: Replica,
     boxes: Mapping[str, BoxState],
     other: str,
@@ -89,13 +91,40 @@ def sift(
             looked_at.add(box)
             if at.digest and arrival.prev != at.digest:
                 if box == other:
-                    raise Refusal(Code.FORKED, FORKED_THEIRS)
+                    raise Refusal(Code.FORKED, FORKED_THEIRS, await evidence(replica, other))
                 forked.add(box)
                 continue
-        if box == replica.own:
-            raise Restored(other)
         kept.append(arrival)
     return kept, over, forked
+
+
+async def look_at_own(replica: Replica, public: bytes, other: str, arrivals: Sequence[Arrival]) -> None:
+    """See whether there are entries by this box's key among these that are not in its journal. Raises
+    ``Restored``; ``BadEntries`` if they are somebody else's.
+    """
+    for arrival in arrivals:
+        if arrival.box != replica.own:
+            continue
+        digest = arrival.entry.digest()
+        if arrival.seq <= _seq(replica.positions(), replica.own):
+            known = await replica.digest_at(replica.own, arrival.seq)
+            if known is None or known == digest:
+                continue
+        if not is_signed(arrival.signature, digest, public):
+            raise BadEntries("entries that are said to be this box's own, and are not")
+        raise Restored(other)
+
+
+async def evidence(replica: Replica, box: str) -> Arrival | None:
+    """The newest entry of a box that is here, to show it that it has another one under that number."""
+    positions = replica.positions()
+    after = {other: at.seq for other, at in positions.items()}
+    after[box] = max(0, _seq(positions, box) - 1)
+    try:
+        found = await replica.read(after, 1)
+    except Gap:
+        return None
+    return next((arrival for arrival in found if arrival.box == box), None)
 
 
 def _seq(positions: Mapping[str, Position], box: str) -> int:

@@ -141,7 +141,10 @@ class Session:
         if isinstance(error, LinkLost | Refused):
             self._scope.cancel()
         else:
-            self._farewell = self.link.refuse(error.code, str(error))
+            shown = b""
+            if isinstance(error, Refusal) and error.evidence is not None and self.state is not None:
+                shown = self.link.say_entries([error.evidence], True, self.state.epoch)
+            self._farewell = shown + self.link.refuse(error.code, str(error))
             self._scope.deadline = min(self._scope.deadline, trio.current_time() + FAREWELL_S)
             self._sender.ring()
 
@@ -255,13 +258,16 @@ class Session:
     # the tasks
 
     async def _read(self) -> None:
+        own = self.shop.replica.own
         while True:
             handled = 0
             while self._farewell is None and (event := self.link.next_event()) is not None:
                 if isinstance(event, events.PeerState):
                     await self._take_state(event)
-                else:
-                    self._handle(event)
+                    continue
+                if isinstance(event, events.Entries) and any(a.box == own for a in event.arrivals):
+                    await self._host.look_at_own(self, event.arrivals)
+                self._handle(event)
                 handled += 1
                 if handled % EVENTS_A_TURN == 0:
                     await trio.lowlevel.checkpoint()
@@ -349,7 +355,7 @@ class Session:
 
     async def _take(self, work: Work) -> None:
         replica = self.shop.replica
-        arrivals = self._host.sift(self, work.arrivals) if work.arrivals else []
+        arrivals = await self._host.sift(self, work.arrivals) if work.arrivals else []
         if arrivals:
             self.stream.came(arrivals)
             await replica.absorb(arrivals, self.box)

@@ -48,6 +48,7 @@ class FakeReplica:
         self.heads: dict[str, Position] = {}
         self.clock = 0
         self.on_entries: list[Callable[[Sequence[Arrival]], None]] = []
+        self.on_stale: list[Callable[[], None]] = []
         self.order: list[tuple[str, int]] = []
         self.messages: dict[int, Octets] = {}
         self.due_messages: dict[int, str] = {}
