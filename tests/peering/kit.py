@@ -15,7 +15,7 @@ from appliance.peering import ensure_box, ensure_identity
 from appliance.peering.standing import Standing
 from appliance.replication.neighbour import PeerStatus
 from appliance.session.certificate import ensure_certificate
-from appliance.site import Limits, add_box
+from appliance.site import Identity, Limits, add_box
 from appliance.store import Store, StoreSettings
 from appliance.store.journal import BoxKey
 
@@ -54,6 +54,11 @@ class House:
         if in_sync:
             self.catches_up(key.box)
         return key.box
+
+    @property
+    def identity(self) -> Identity:
+        assert self.store.site.identity is not None
+        return self.store.site.identity
 
     def catches_up(self, box: str) -> None:
         """It says that it has all, from now on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +16,7 @@ from appliance.peering.identity import follow_identity, renew_identity, write_id
 from appliance.peering.placing import place_of, tell_place
 from appliance.replication.copying import CopyProgress
 from appliance.session.certificate import server_context
-from appliance.site import add_member, revoke_box, set_identity
+from appliance.site import add_member, place_box, revoke_box, set_identity
 from tests.peering.kit import house
 
 FRESH = SimpleNamespace(uid="%+" * 16, secret=bytes(32))
@@ -211,7 +212,7 @@ def test_a_households_own_certificate_has_to_be_exchanged_by_hand(tmp_path):
 def test_a_new_identity_is_in_the_files_before_it_is_used(tmp_path):
     async def main():
         async with house(tmp_path) as home, trio.open_nursery() as nursery:
-            known, folder, seen = home.store.site.identity, tmp_path / "used", []
+            known, folder, seen = home.identity, tmp_path / "used", []
             write_identity(folder, known)
 
             def changed(identity):
@@ -231,7 +232,7 @@ def test_a_new_identity_is_in_the_files_before_it_is_used(tmp_path):
 def test_files_that_do_not_fit_each_other_are_written_anew(tmp_path):
     async def main():
         async with house(tmp_path) as home:
-            identity, folder = home.store.site.identity, tmp_path / "used"
+            identity, folder = home.identity, tmp_path / "used"
             assert write_identity(folder, identity)
             assert not write_identity(folder, identity)
             (folder / "key.pem").write_text("of another certificate")
@@ -244,9 +245,9 @@ def test_files_that_do_not_fit_each_other_are_written_anew(tmp_path):
 def test_an_identity_stays_that_of_the_site(tmp_path):
     async def main():
         async with house(tmp_path) as home:
-            before = home.store.site.identity
+            before = home.identity
             await home.store.perform(lambda scene: set_identity(scene, before.name, before.cert, before.key))
-            assert home.store.site.identity == before
+            assert home.identity == before
 
     trio.run(main)
 
@@ -258,11 +259,7 @@ def test_addresses_of_all_boxes_are_told_own_first(tmp_path):
             gone = await home.other("gone")
             await tell_place(home.store, "own", ("=192.168.1.5:4433",))
             for box, address in ((kitchen, "=192.168.1.6:4433"), (gone, "=192.168.1.7:4433")):
-                from appliance.site import place_box
-
-                await home.store.perform(
-                    lambda scene, box=box, address=address: place_box(scene, box, (address,), "x")
-                )
+                await home.store.perform(partial(place_box, box=box, addresses=(address,), name="x"))
             await home.store.perform(lambda scene: revoke_box(scene, gone, 0))
             own = ["=192.168.1.5:4433", "=[fd00::5]:4433"]
             assert all_addresses(home.store, lambda: own) == [*own, "=192.168.1.6:4433"]
