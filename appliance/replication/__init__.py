@@ -11,7 +11,7 @@ JSON header, then data, here MessagePack. Of the two the *dialer* has called, th
     dialer    {"box","nonce","op":"hello","purpose","version"}      who it says it is; "sync" or "copy"
     acceptor  {"nonce","op":"challenge","version"}                  it is a box of the site; or quit
     dialer    {"op":"proof","proof"}                                it has that box's key
-    acceptor  {"op":"welcome"}                                      it is in force, and this is the one link; or quit
+    acceptor  {"op":"welcome"}                                      this is the one link; or quit
     both      {"clock","complete","epoch","op":"state","program"}   how far it has each journal, with digests
 
     both, from then on, in any order:
@@ -32,7 +32,7 @@ JSON header, then data, here MessagePack. Of the two the *dialer* has called, th
 
 - **Who is who.** The dialer pins the acceptor's key, which TLS has shown to be there. The dialer signs both
   nonces and both keys, so a proof is good for one link between these two. Who is not of the site gets no
-  further than hello, and until the proof nobody can make a box hold more than half a KiB.
+  further than hello, and until the proof nobody can make a box hold more than a few KiB.
 - **Acks of level 2** wait for ``have``. It says that the entry, all octets that came with it, and the blobs
   named are on the disk. What is small goes first, entries go in frames of 64 KiB, blobs in chunks between
   them; and no more entries are under way than the other side can take at once, so nothing urgent is behind
@@ -52,11 +52,11 @@ JSON header, then data, here MessagePack. Of the two the *dialer* has called, th
 | `frames` `bodies` `events` `errors` | what may be in a frame, and what it says |
 | `engine` | the states of a link, as tables |
 | `stream` `outgoing` `intake` | what goes out in which order, what is absorbed in which batches |
-| `link` `host` | one link's tasks, and what they need to know |
+| `link` `greeting` `host` | one link's beginning and tasks, and what they need to know |
 | `dial` `identity` | finding a box, and the keys |
 | `judging` | whether what another box has fits to what is here |
 | `fetching` | blobs and octets that did not come along |
-| `hub` `neighbour` | all links, and how they do |
+| `hub` `neighbour` `view` | all links, and how they do |
 | `copying` | a copy for a box that joins or comes back |
 
 Rules of this room: the first three rows do no I/O and have no clock. No octets from outside raise anything

@@ -10,8 +10,7 @@ What is committed here goes to all links at once. What boxes confirm goes to ``c
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import trio
@@ -27,36 +26,18 @@ from appliance.replication.identity import Identity, dial_context
 from appliance.replication.interface import Arrival, BoxState, Copies, Replica
 from appliance.replication.link import HANDSHAKE_S, Session
 from appliance.replication.neighbour import Neighbour, PeerStatus
+from appliance.replication.view import Site
 from appliance.session import Caller, LinkLost
 from appliance.store import StoreError
 from appliance.store.partial import Partials
+
+__all__ = ["Hub", "Site"]
 
 log = get_logger(__name__)
 
 LOOK_S: Final = 0.5
 PLACE_S: Final = 5.0
 MARKS_MAX: Final = 240
-
-
-@dataclass(frozen=True)
-class Site:
-    """What the hub sees of the box. ``boxes``: those of the site, by id. ``addresses``: where this box is
-    reached now; ``place``: make that known, called when it is news. ``warn``: what is wrong with a box, or
-    None, by topic. ``named``: the blobs that an entry names. ``on_gap``: a box (id) no longer has what this
-    one lacks, so that a copy has to be taken. ``on_restored``: this box's own journal has gone on elsewhere.
-    ``on_revoked``: this box was put out of the site, as another says.
-    """
-
-    boxes: Callable[[], Mapping[str, BoxState]]
-    addresses: Callable[[], Sequence[str]]
-    place: Callable[[tuple[str, ...]], Awaitable[None]]
-    warn: Callable[[str, str | None], None]
-    named: Callable[[Arrival], Sequence[bytes]]
-    on_gap: Callable[[str], None]
-    on_restored: Callable[[str], None]
-    on_revoked: Callable[[str], None]
-    complete: Callable[[], bool] = lambda: True
-    program: str = ""
 
 
 class Hub:

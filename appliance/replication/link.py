@@ -27,8 +27,9 @@ import trio
 
 from appliance.log import get_logger
 from appliance.replication import events
-from appliance.replication.engine import LinkState, PeerLink
+from appliance.replication.engine import PeerLink
 from appliance.replication.errors import BadFrame, Code, PeerError, Refusal, Refused
+from appliance.replication.greeting import shake_hands
 from appliance.replication.host import Bell, Host, Shop
 from appliance.replication.intake import Intake, Work
 from appliance.replication.interface import Arrival, BadEntries, Gap, Position
@@ -48,6 +49,7 @@ FULL_REST_S: Final = 2.0
 FULL_REST_MAX_S: Final = 30.0
 REST_SHARE: Final = 1.0
 RECEIVE_OCTETS: Final = 256 << 10
+UNPROVEN_OCTETS: Final = 4096
 SEND_OCTETS: Final = 16 << 10
 EVENTS_A_TURN: Final = 16
 
@@ -156,7 +158,7 @@ class Session:
             with self._scope:
                 try:
                     with trio.fail_after(HANDSHAKE_S):
-                        await self._shake_hands()
+                        await self._begin()
                     async with trio.open_nursery() as nursery:
                         for task in (
                             self._send,
@@ -199,33 +201,9 @@ class Session:
             log.exception("link to a box ended by an error", peer=self.box)
             self.end(Refusal(Code.STOPPING, "internal error"))
 
-    async def _shake_hands(self) -> None:
+    async def _begin(self) -> None:
         """Until both have said where they stand. Raises ``PeerError``, ``LinkLost``."""
-        link, send = self.link, self.tls.send_all
-        if link.state is LinkState.BEGIN:
-            await send(link.hello())
-        while True:
-            event = await self._next_event()
-            if isinstance(event, events.Greeted):
-                await send(link.challenge(self._host.public_of(self)))
-            elif isinstance(event, events.Challenged):
-                await send(link.prove())
-            elif isinstance(event, events.Proven):
-                self.joined = True
-                self._host.join(self)
-                await send(link.welcome())
-                break
-            elif isinstance(event, events.Welcomed):
-                self.joined = True
-                self._host.join(self)
-                break
-        replica = self.shop.replica
-        await send(
-            link.say_state(replica.positions(), replica.clock, self.shop.complete(), self.shop.program, 0)
-        )
-        event = await self._next_event()
-        assert isinstance(event, events.PeerState)
-        await self._take_state(event)
+        await self._take_state(await shake_hands(self, self._host))
         self.open = self.was_open = True
         self._host.opened(self)
 
@@ -238,7 +216,8 @@ class Session:
             self.stream.begin({box: at.seq for box, at in state.positions.items()}, state.epoch)
         self.wake()
 
-    async def _next_event(self) -> events.Event:
+    async def next_event(self) -> events.Event:
+        """What comes next, before the link is open. Raises ``PeerError``, ``LinkLost``."""
         while (event := self.link.next_event()) is None:
             await self._receive()
         return event
@@ -246,7 +225,7 @@ class Session:
     async def _receive(self) -> None:
         octets = b""
         with trio.move_on_after(GONE_S):
-            octets = await self.tls.receive(RECEIVE_OCTETS)
+            octets = await self.tls.receive(RECEIVE_OCTETS if self.joined else UNPROVEN_OCTETS)
             if not octets:
                 raise LinkLost("the other side closed the link")
         if not octets:

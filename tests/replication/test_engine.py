@@ -6,12 +6,14 @@ import contextlib
 import hashlib
 import itertools
 import json
+import re
 from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from appliance import replication
 from appliance.replication import stream
 from appliance.replication.engine import ON_FRAME, ON_SENT, LinkState, PeerLink
 from appliance.replication.errors import BadFrame, Code, Impostor, PeerError, Refusal, Refused
@@ -494,3 +496,15 @@ def test_a_damaged_session_is_read_or_refused(data):
         octets[data.draw(st.integers(0, len(octets) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(PeerError):
         y.receive(bytes(octets))
+
+
+def test_the_guide_shows_every_frame_as_it_is():
+    """Each op is in the room's guide with the fields that it has."""
+    shown = {}
+    for header in re.findall(r"\{[^}]*\}", replication.__doc__ or ""):
+        keys = re.findall(r'"(\w+)"', header)
+        at = keys.index("op")
+        op = keys.pop(at + 1)
+        keys.remove("op")
+        shown[op] = keys
+    assert shown == {str(op): sorted(row.fields) for op, row in FRAMES.items()}

@@ -1,0 +1,29 @@
+"""What the hub sees of the box."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from appliance.replication.interface import Arrival, BoxState
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the hub sees of the box. ``boxes``: those of the site, by id. ``addresses``: where this box is
+    reached now; ``place``: make that known, called when it is news. ``warn``: what is wrong with a box, or
+    None, by topic. ``named``: the blobs that an entry names. ``on_gap``: a box (id) no longer has what this
+    one lacks, so that a copy has to be taken. ``on_restored``: this box's own journal has gone on elsewhere.
+    ``on_revoked``: this box was put out of the site, as another says.
+    """
+
+    boxes: Callable[[], Mapping[str, BoxState]]
+    addresses: Callable[[], Sequence[str]]
+    place: Callable[[tuple[str, ...]], Awaitable[None]]
+    warn: Callable[[str, str | None], None]
+    named: Callable[[Arrival], Sequence[bytes]]
+    on_gap: Callable[[str], None]
+    on_restored: Callable[[str], None]
+    on_revoked: Callable[[str], None]
+    complete: Callable[[], bool] = lambda: True
+    program: str = ""
