@@ -62,6 +62,11 @@ from appliance.store import DiskFull, SchemaError, Store, StoreBroken, StoreErro
 
 log = logs.get_logger(__name__)
 
+HEAR_OTHERS_S = 3.0
+"""Before a box serves it hears what the others did meanwhile, if they are there: a request that was asked of
+it and then, because it went away, of them, must not go out twice.
+"""
+
 LINKS_END_S = 2.5
 """Of the 5 s that a stop may take, what links get for their last acks."""
 
@@ -151,6 +156,7 @@ async def _main(config: Config, sockets: list[socket.socket], gave_up: str | Non
                 from appliance.metrics import serve_metrics
 
                 await main.start(partial(serve_metrics, config.metrics.listen, partial(words.status, {})))
+            await hub.settle(HEAR_OTHERS_S)
             async with trio.open_nursery() as links:
                 accepting = trio.CancelScope()
                 links.start_soon(_accept, listener, sockets, links, accepting, stop)

@@ -48,6 +48,9 @@ from appliance.version import __version__
 
 log = get_logger(__name__)
 
+REACH_S = 90 * 86400.0
+"""How far back the journal reaches for a box that is away."""
+
 
 @dataclass(frozen=True, slots=True)
 class Front:
@@ -130,6 +133,10 @@ async def start_peering(
     peering = Peering(service, links, health, settings, restart, listener.cut)
     service.household = peering.household
     service.peers = links.accept
+    service.company.tell = links.tell
+    links.on_tell.append(service.company.heard)
+    links.on_link.append(partial(_in_reach, service))
+    store.upkeep.needed = partial(needed, store, links)
     listener.is_away = lambda: peering.out_of_service
     words.add(PeerWords(service, peering).handlers)
     words.figures = peering.standing.figures
@@ -188,6 +195,38 @@ def _hub(
     partials = Partials(store.blobs)
     reach = Reach(store.copies, service.company)
     return hub.Hub(front.key, store.replica, reach, partials, site)
+
+
+def _in_reach(service: Service, box: str, up: bool) -> None:
+    if up:
+        service.company.joined()
+    else:
+        service.company.parted(box)
+
+
+def needed(store: Store, links: Hub) -> dict[str, int] | None:
+    """Up to which seq of each journal every other box has it, as far as is known. None if that does not
+    count: there is none, or it has been away for so long that it has to take a copy.
+    """
+    heads = store.replica.positions()
+    limits: dict[str, int] | None = None
+    for box, info in store.site.boxes.items():
+        if box == store.replica.own or info.cut is not None or _is_long_gone(store, links, box):
+            continue
+        neighbour = links.neighbours.get(box)
+        confirmed = neighbour.confirmed if neighbour is not None else {}
+        if limits is None:
+            limits = {journal: head.seq for journal, head in heads.items()}
+        limits = {journal: min(seq, confirmed.get(journal, 0)) for journal, seq in limits.items()}
+    return limits
+
+
+def _is_long_gone(store: Store, links: Hub, box: str) -> bool:
+    """Whether nothing was heard of a box for as long as the journal reaches."""
+    neighbour = links.neighbours.get(box)
+    if neighbour is not None and neighbour.seen_at is not None:
+        return trio.current_time() - neighbour.seen_at > REACH_S
+    return store.replica.clock - store.replica.clock_of(box) > REACH_S * 1e9
 
 
 def named_blobs(arrival: Arrival) -> list[bytes]:

@@ -38,6 +38,7 @@ log = get_logger(__name__)
 LOOK_S: Final = 0.5
 PLACE_S: Final = 5.0
 MARKS_MAX: Final = 240
+SETTLE_LOOK_S: Final = 0.02
 
 
 class Hub:
@@ -48,6 +49,8 @@ class Hub:
     ) -> None:
         self.on_tell: list[Callable[[str, str, bytes], None]] = []
         """Called with box, topic and payload; may not block."""
+        self.on_link: list[Callable[[str, bool], None]] = []
+        """Called with a box when it comes in reach, and when it is out of it."""
         self.neighbours: dict[str, Neighbour] = {}
         self.fetcher = Fetcher(replica, partials, self._blob_here, self._suspect)
         self._identity = identity
@@ -76,6 +79,20 @@ class Hub:
         """
         for session in self._sessions():
             session.tell(topic, payload)
+
+    async def settle(self, limit_s: float) -> None:
+        """Until what the other boxes had is here, or some of them are not in reach for so long. A box that
+        comes back has to know what was asked for again elsewhere before it goes on.
+        """
+        with trio.move_on_after(limit_s):
+            while not all(self._is_heard(*box) for box in self._site.boxes().items()):  # noqa: ASYNC110
+                await trio.sleep(SETTLE_LOOK_S)
+
+    def _is_heard(self, box: str, info: BoxState) -> bool:
+        if box == self._replica.own or info.cut is not None:
+            return True
+        neighbour = self.neighbours.get(box)
+        return neighbour is not None and neighbour.session is not None and neighbour.session.reached
 
     def add_address(self, box: str, address: str) -> None:
         """A box was seen there."""
@@ -152,6 +169,10 @@ class Hub:
             neighbour.look(self._marks)
             if had is not None and neighbour.problem is None:
                 self._warn(neighbour)
+            journal = neighbour.gap_met(positions)
+            if journal is not None:
+                log.warning("entries are gone: a copy has to be taken", peer=neighbour.box, journal=journal)
+                self._site.on_gap(neighbour.box)
 
     async def _place(self) -> None:
         """Make known where this box is reached, if that is news."""
@@ -250,7 +271,10 @@ class Hub:
             if forked:
                 raise Refusal(Code.FORKED, "what was copied so far is not what is here: begin the copy anew")
             return
-        for box in await judging.judge(self._replica, session.box, state.positions, session.before):
+        forked = await judging.judge(self._replica, session.box, state.positions, session.before)
+        for box in state.positions.keys() - forked:
+            self._site.warn(f"fork {session.box} {box}", None)
+        for box in forked:
             self._forked(session, box)
 
     def opened(self, session: Session) -> None:
@@ -264,6 +288,8 @@ class Hub:
         if own in positions:
             self._copies.confirmed(session.box, min(neighbour.confirmed.get(own, 0), positions[own].seq))
         self._copies.reach(session.box, True)
+        for listener in self.on_link:
+            listener(session.box, True)
         self.fetcher.joined(session)
 
     async def look_at_own(self, session: Session, arrivals: Sequence[Arrival]) -> None:
@@ -313,8 +339,7 @@ class Hub:
                 for tell in self.on_tell:
                     tell(session.box, event.topic, event.payload)
             case events.GapMet():
-                log.warning("entries are gone: a copy has to be taken", peer=session.box, journal=event.box)
-                self._site.on_gap(session.box)
+                self.neighbours[session.box].gap(session, event.box)
             case events.Barred():
                 log.warning("another box leaves entries out", peer=session.box, journal=event.box)
 
@@ -344,7 +369,7 @@ class Hub:
         for session in self._sessions():
             session.say_have({}, [sha])
 
-    def _suspect(self, box: str, text: str) -> None:
+    def _suspect(self, box: str, text: str | None) -> None:
         self._site.warn(f"peer {box} octets", text)
 
     def _forked(self, session: Session, box: str) -> None:
@@ -356,7 +381,7 @@ class Hub:
             " back, or one of them is not to be trusted; see which boxes there are, and revoke it if in doubt"
         )
         log.error("a box has two histories", peer=session.box, journal=box)
-        self._site.warn(f"peer {box} fork", text)
+        self._site.warn(f"fork {session.box} {box}", text)
 
     def _left(self, session: Session) -> None:
         neighbour = self.neighbours.get(session.box)
@@ -375,6 +400,8 @@ class Hub:
 
     def _unlink(self, neighbour: Neighbour, session: Session) -> None:
         self._copies.reach(neighbour.box, False)
+        for listener in self.on_link:
+            listener(neighbour.box, False)
         self.fetcher.left(session)
         neighbour.unlinked.ring()
 

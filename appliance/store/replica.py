@@ -196,6 +196,11 @@ class Replica:
         """The clock of this box's ids."""
         return self._ledger.clock
 
+    def clock_of(self, box: str) -> int:
+        """That of the newest entry of a box that is here; of a box without one, when it came to the site."""
+        head, known = self._ledger.heads.get(box), self._ledger.site.boxes.get(box)
+        return head.clock if head is not None else known.at if known is not None else 0
+
 
 def _with_nodes(message: Message, nodes: tuple[int, ...]) -> Message:
     return Message(
