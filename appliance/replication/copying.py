@@ -306,7 +306,7 @@ class Copier:
     def moved(self, session: Session) -> None:
         """Nothing is taken from a copy."""
 
-    def _suspect(self, box: str, text: str) -> None:
+    def _suspect(self, box: str, text: str | None) -> None:
         self._problem = text
 
     # how it does

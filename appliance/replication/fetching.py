@@ -62,7 +62,7 @@ class Fetch:
 
 class Fetcher:
     """``run`` in a task. ``here`` is called when a blob is in its place and those who want it know.
-    ``problem``: a box gave wrong octets (its id, what to tell).
+    ``problem``: a box gave wrong octets (its id, what to tell; None: it gave right ones since).
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Fetcher:
         replica: Replica,
         partials: Partials,
         here: Callable[[bytes], None],
-        problem: Callable[[str, str], None],
+        problem: Callable[[str, str | None], None],
     ) -> None:
         self.octets = 0
         """Of blobs, fetched since the start."""
@@ -78,6 +78,7 @@ class Fetcher:
         self._partials = partials
         self._here = here
         self._problem = problem
+        self._accused: set[str] = set()
         self._sessions: list[Session] = []
         self._fetches: dict[bytes, Fetch] = {}
         self._hints: dict[bytes, str] = {}
@@ -203,12 +204,17 @@ class Fetcher:
                 await self._fill(sha, size, fetch, partial)
             finally:
                 partial.close()
+            if box in self._accused:
+                self._accused.discard(box)
+                self._problem(box, None)
         except Moved:
             if fetch.session.open:
                 self._put_off(box, sha)
         except WrongBlob as error:
             self._put_off(box, sha)
-            log.warning("wrong octets from another box", peer=box, error=str(error))
+            if box not in self._accused:
+                log.warning("wrong octets from another box", peer=box, error=str(error))
+            self._accused.add(box)
             self._problem(box, f"box {box} gave wrong octets for an attachment: its disk may be dying")
         except DiskFull:
             self._rest_until = trio.current_time() + FULL_REST_S

@@ -177,6 +177,8 @@ class Session:
                     self.end(error)
                 except trio.TooSlowError:
                     self.end(LinkLost("the handshake took too long"))
+                except Exception as error:
+                    self._failed(error)
             if not isinstance(self.error, LinkLost):
                 with trio.move_on_after(LINGER_S):
                     await self.tls.linger()
@@ -197,8 +199,13 @@ class Session:
         except StoreError as error:
             log.warning("link to a box ended by the store", peer=self.box, error=str(error))
             self.end(Refusal(Code.STOPPING, "this box cannot store anything now"))
-        except Exception:
-            log.exception("link to a box ended by an error", peer=self.box)
+        except Exception as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """After the end nothing is said any more, and who tries is not to blame."""
+        if self.error is None:
+            log.exception("link to a box ended by an error", peer=self.box, error=error)
             self.end(Refusal(Code.STOPPING, "internal error"))
 
     async def _begin(self) -> None:

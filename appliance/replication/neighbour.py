@@ -9,7 +9,7 @@ from typing import Final, Literal
 import trio
 
 from appliance.replication.dial import Backoff
-from appliance.replication.errors import Code, PeerError, Refusal, Refused
+from appliance.replication.errors import BadFrame, Code, PeerError, Refusal, Refused
 from appliance.replication.host import Bell
 from appliance.replication.interface import BoxState, Position
 from appliance.replication.link import Session
@@ -21,6 +21,7 @@ State = Literal["in sync", "catching up", "away", "revoked", "refused"]
 ADDRESSES_MAX: Final = 8
 IN_SYNC_S: Final = 1.5
 """Behind by no more than this counts as in sync: entries are on their way all the time."""
+GAP_PATIENCE_S: Final = 3.0
 STEADY_S: Final = 5.0
 """A link that has lasted for so long shows that what was wrong is over."""
 PASSING: Final = frozenset({Code.STOPPING, Code.OTHER_LINK, Code.INCOMPLETE})
@@ -66,6 +67,7 @@ class Neighbour:
         self.version = ""
         self.seen_at: float | None = None
         self.synced_at = trio.current_time()
+        self._gap: tuple[Session, str, int, float] | None = None
         self._placed = tuple(info.addresses)
         self._learned: list[str] = []
         self._rates = (0.0, 0.0)
@@ -118,6 +120,25 @@ class Neighbour:
         for box, seq in positions.items():
             if box in self.confirmed or len(self.confirmed) < 256:
                 self.confirmed[box] = max(seq, self.confirmed.get(box, 0))
+
+    def gap(self, session: Session, journal: str) -> None:
+        """It says that it no longer has what is missing here of a journal. Raises ``BadFrame`` if it has
+        nothing of that.
+        """
+        theirs = session.state.positions.get(journal) if session.state is not None else None
+        if theirs is None:
+            raise BadFrame("a gap in a journal that it does not have")
+        self._gap = session, journal, theirs.seq, trio.current_time() + GAP_PATIENCE_S
+
+    def gap_met(self, positions: Mapping[str, int]) -> str | None:
+        """The journal of which entries are missing here and gone there; None if there is none, or another box
+        may still give them. Said once.
+        """
+        if self._gap is None or trio.current_time() < self._gap[3]:
+            return None
+        (session, journal, seq, _), self._gap = self._gap, None
+        met = session is self.session and positions.get(journal, 0) < seq
+        return journal if met else None
 
     def look(self, marks: Sequence[tuple[float, Mapping[str, int]]]) -> None:
         """Note how the link does. ``marks``: what this box had at some moments, the latest last."""

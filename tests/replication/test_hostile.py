@@ -177,7 +177,7 @@ def test_a_third_boxs_second_history_is_left_out_and_the_rest_goes_on(home):
             await guest.enter(a)
             entries = [bad.add(2), bad.add(3)]
             await guest.send(guest.link.say_entries(entries[1:], True, 0))
-            await until(lambda: a.warnings.get(f"peer {good.own} fork"))
+            await until(lambda: a.warnings.get(f"fork {guest.id} {good.own}"))
             await guest.send(guest.link.say_entries([guest.replica.add()], True, 0))
             await until(lambda: guest.id in a.replica.heads)
             assert a.replica.heads[good.own].seq == 1
