@@ -6,11 +6,13 @@ Written inside a transaction. What counts and what does not was decided by ``Sit
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from appliance.site import Change, NameLost, facts
+from appliance.site import LASTING, Change, NameLost, Site, facts
 from appliance.site.facts import LastingFact
+from appliance.store.reading import boxes, read_entries
 
 Execute = Callable[..., sqlite3.Cursor]
 
@@ -134,3 +136,26 @@ def read(connection: sqlite3.Connection) -> Iterator[LastingFact]:
         for fact in facts.decode_facts(identity):
             if isinstance(fact, facts.IdentitySet):
                 yield fact
+
+
+def keep_up(connection: sqlite3.Connection) -> bool:
+    """Make the tables anew from the journals if they were made by a version that knew other facts: boxes of
+    several versions keep and pass on what they do not understand. Returns whether that was so.
+    """
+    known = zlib.crc32(" ".join(sorted(facts.KNOWN_TAGS)).encode())
+    row = connection.execute("SELECT value FROM meta WHERE key = 'facts'").fetchone()
+    if row is not None and row[0] == known:
+        return False
+    with connection:
+        if row is not None:
+            for table in ("standing", "team", "alias", "node", "member", "peer"):
+                connection.execute(f"DELETE FROM {table}")
+            connection.execute("DELETE FROM meta WHERE key IN ('owner', 'owner_at', 'identity')")
+            site = Site()
+            for entry in read_entries(connection, boxes(connection)):
+                if entry.kind == LASTING:
+                    for fact in facts.decode_facts(entry.body):
+                        for change in site.apply(fact):  # type: ignore[arg-type]
+                            write(connection.execute, change)
+        _set(connection.execute, "facts", known)
+    return row is not None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import trio
 
 from appliance.log import get_logger
-from appliance.site import Message
+from appliance.site import TRAFFIC, Message
 from appliance.site.facts import BoxAdded, Sent, decode_facts
 from appliance.store import reading
 from appliance.store.arrivals import Arrival, BadEntries, Gap, Octets, Positions
@@ -225,7 +225,8 @@ def _arrivals(
         if entry.seq != due[entry.box] and not skip:
             raise Gap(entry.box)
         due[entry.box] = entry.seq + 1
-        sent = [fact.msgid for fact in decode_facts(entry.body) if isinstance(fact, Sent)]
+        found_facts = decode_facts(entry.body) if entry.kind == TRAFFIC else []
+        sent = [fact.msgid for fact in found_facts if isinstance(fact, Sent)]
         arrival = Arrival.of(entry, tuple(reading.octets(connection, sent)))
         found.append(arrival)
         max_octets -= arrival.size

@@ -122,7 +122,8 @@ UPDATE entry SET place = -place;
 ALTER TABLE box ADD COLUMN spilled INTEGER NOT NULL DEFAULT 0;
 UPDATE box SET spilled = coalesce((SELECT value FROM meta WHERE key = 'spilled'), 0);
 DELETE FROM meta WHERE key = 'spilled';
--- In meta: 'owner_at' is when the owner was set, 'identity' an encoded IdentitySet.
+-- In meta: 'facts' says which kinds of facts the tables are made of, 'owner_at' is when the owner was set,
+-- 'identity' an encoded IdentitySet.
 
 -- The boxes of the site as the lasting facts say. cut: NULL, or the box is revoked and its journal ends
 -- there.
