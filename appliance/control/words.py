@@ -41,6 +41,7 @@ class Words:
             **PairingWords(self._service).handlers,
             "log": self.log,
             "journal.verify": self.journal_verify,
+            "state.digest": self.state_digest,
         }
 
     @property
@@ -129,6 +130,15 @@ class Words:
 
     async def journal_verify(self, args: Args) -> Any:
         return await trio.to_thread.run_sync(verify, self._folder, abandon_on_cancel=True)
+
+    async def state_digest(self, args: Args) -> Any:
+        """By which boxes are compared; ``positions`` is how far this one has got in each box's journal."""
+        replica = self._store.replica
+        try:
+            digest = await replica.state_digest()
+        except StoreError:
+            raise ControlError("the box is stopping: try again in a moment") from None
+        return {"digest": digest, "positions": {box: at.seq for box, at in replica.positions().items()}}
 
 
 def _octets_written() -> int:

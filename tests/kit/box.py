@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -35,7 +36,8 @@ class Refused(Exception):
 
 class Box:
     """A `pocket serve` on a free port of 127.0.0.1, or where `listen` says. Its folder goes when it is
-    closed; so does its process, also when the tests are killed (setpriv, where there is one)."""
+    closed; so does its process, also when the tests are killed (setpriv, where there is one). `within`: a
+    command that runs it somewhere else, as `ip netns exec NAME`."""
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class Box:
         config: str = "",
         name: str = SITE,
         listen: str = "127.0.0.1:0",
+        within: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.folder = Path(tempfile.mkdtemp(prefix="pocket-test-"))
@@ -52,6 +55,7 @@ class Box:
         self.fingerprint = ""
         self.lines: set[Line] = set()
         """All connections that were made to it: what a failed test leaves open, `close` closes."""
+        self._within = list(within)
         self._arguments = ["--data", str(self.data), "--listen", listen, "--name", name]
         self._arguments += ["--registration", registration]
         if config:
@@ -86,7 +90,7 @@ class Box:
         guard = [found, "--pdeathsig", "KILL"] if (found := shutil.which("setpriv")) else []
         with (self.folder / "stdout").open("wb") as stdout, (self.folder / "stderr").open("ab") as stderr:
             self._process = subprocess.Popen(
-                [*guard, *COMMAND, "serve", *self._arguments],
+                [*guard, *self._within, *COMMAND, "serve", *self._arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
