@@ -1,7 +1,9 @@
 """One node's messages on their way to its link.
 
 A courier holds ids only; the truth is the queue in the store. ``push`` is a hint that something new is
-there. Where hints have been dropped (``_behind``) the next ids are read from the store. A message stays *in
+there. Where hints have been dropped (``_behind``) the next ids are read from the store, until a read found
+the end of the queue and nothing was pushed meanwhile: what the store kept back then (it waits for a second
+copy, or for its octets) is pushed when its time comes. A message stays *in
 flight* from when it is taken until the node acknowledges it; after ``resend_after_s`` without, it is taken
 again, in order.
 
@@ -48,9 +50,10 @@ class Flight:
 class Courier:
     """``wake`` is called, from within the trio run, when there may be something to ``take``.
 
-    While ``take`` waits for the store the node may acknowledge what is being read, if it knows the message
-    from an earlier link: ``_meanwhile`` has those ids, so that nothing is sent after its ack. ``_overtaken``:
-    a `user` message came while hints were dropped, and goes ahead of those that were not.
+    While ``take`` waits for the store (``_reading``) the node may acknowledge what is being read, if it knows
+    the message from an earlier link, or from another box: ``_meanwhile`` has those ids, so that nothing is
+    sent after its ack. ``_pushed``: something was pushed since the last read began. ``_overtaken``: a `user`
+    message came while hints were dropped, and goes ahead of those that were not.
     """
 
     def __init__(self, node: int, store: Store, settings: CourierSettings, wake: Callable[[], None]) -> None:
@@ -67,33 +70,41 @@ class Courier:
         self._charged = 0
         self._oversize: int | None = None
         self._overtaken = False
+        self._pushed = False
+        self._reading = False
         self._meanwhile: set[int] = set()
 
     def push(self, msgid: int, rank: int) -> None:
-        """A message is in the queue and on stable storage."""
+        """A message is in the queue and on stable storage. It may be known: then it was absent meanwhile."""
+        hints = self._urgent if rank == RANK_USER else self._hints
+        if msgid in self._flights or (hints and msgid <= hints[-1] and msgid in hints):
+            return
         if self._behind:
+            self._pushed = True
             self._overtaken = self._overtaken or rank == RANK_USER
         else:
-            (self._urgent if rank == RANK_USER else self._hints).append(msgid)
+            hints.append(msgid)
             self._behind = len(self._hints) + len(self._urgent) > HINTS_MAX
         if self._open():
             self._wake()
 
     def ack(self, msgid: int) -> None:
-        """The node has the message. An id that is not outstanding is ignored."""
+        """The node has the message, from here or elsewhere. An id that is not in its queue is ignored."""
         if msgid in self._flights:
             self._land(msgid)
             if self._hints or self._urgent or (self._behind and self._worth_reading()):
                 self._wake()
-        elif self._store.awaits(self.node, msgid):
-            self._meanwhile.add(msgid)
-            for hints in (self._urgent, self._hints):
-                if msgid in hints:
-                    hints.remove(msgid)
-        else:
+            self.delivered += 1
+            self._store.ack(self.node, msgid)
             return
-        self.delivered += 1
-        self._store.ack(self.node, msgid)
+        if self._reading:
+            self._meanwhile.add(msgid)
+        for hints in (self._urgent, self._hints):
+            if msgid in hints:
+                hints.remove(msgid)
+        known = self._store.awaits(self.node, msgid)
+        self.delivered += known
+        self._store.ack(self.node, msgid, known)
 
     async def take(self) -> list[Message]:
         """The messages to send next, by rank and rising id; empty if there are none, or the window is full.
@@ -101,25 +112,36 @@ class Courier:
         Cancelled or failed, some may be in flight without having been sent: the link is then at its end
         anyway.
         """
+        self._reading = True
+        try:
+            return await self._take()
+        finally:
+            self._reading = False
+            self._meanwhile.clear()
+
+    async def _take(self) -> list[Message]:
         while True:
             self._meanwhile.clear()
             if again := self._expired():
                 messages = await self._store.messages(again)
-                launched = self._launch_again(again, messages)
+                launched, blocked = self._launch_again(again, messages), False
             elif not self._open():
                 return []
-            elif ids := self._next_ids():
+            elif hints := self._next_ids():
+                ids, urgent = hints
                 messages = await self._store.messages(ids)
-                launched = self._launch(ids, messages)
+                launched, blocked = self._launch(ids, urgent, messages)
             elif self._behind and self._worth_reading():
-                messages = await self._store.pending(self.node, set(self._flights), self._room())
-                launched = self._launch([message.msgid for message in messages], messages)
-                self._behind = self._store.has_more(self.node, len(self._flights) + len(self._hints))
+                self._pushed = False
+                messages, more = await self._store.pending(self.node, set(self._flights), self._room())
+                urgent = sum(message.rank == RANK_USER for message in messages)
+                launched, blocked = self._launch([message.msgid for message in messages], urgent, messages)
+                self._behind = more or self._pushed
                 if not messages:
                     return []
             else:
                 return []
-            if launched or (messages and not self._meanwhile):
+            if launched or blocked:
                 return launched
 
     def sent(self, messages: list[Message]) -> None:
@@ -165,31 +187,38 @@ class Courier:
         """A read from the store costs as much as some messages: not for every free place in the window."""
         return self._room() * READ_SHARE >= self._settings.window_messages
 
-    def _next_ids(self) -> list[int]:
+    def _next_ids(self) -> tuple[list[int], int] | None:
+        """The next hints, and how many of them are of `user` messages; None if there are none."""
         if self._overtaken:
             self._overtaken, self._behind = False, True
             self._hints.clear()
             self._urgent.clear()
         room = self._room()
         ids: list[int] = []
-        for hints in (self._urgent, self._hints):
-            while hints and len(ids) < room:
-                ids.append(hints.popleft())
-        return ids
+        while self._urgent and len(ids) < room:
+            ids.append(self._urgent.popleft())
+        urgent = len(ids)
+        while self._hints and len(ids) < room:
+            ids.append(self._hints.popleft())
+        return (ids, urgent) if ids else None
 
-    def _launch(self, ids: list[int], messages: list[Message]) -> list[Message]:
-        """Put into flight what the window takes of ``messages``: those of the first ``ids`` that the store
-        still has. The rest goes back to where it was.
+    def _launch(self, ids: list[int], urgent: int, messages: list[Message]) -> tuple[list[Message], bool]:
+        """Put into flight what the window takes of ``messages``: those of the first ``ids`` (the ``urgent``
+        first of them are of `user` messages) that the store still has. The rest goes back to where it was.
+        Returns also whether the window did not take the next.
         """
         octets = 0
         launched: list[Message] = []
+        blocked = False
         rest = deque(ids if messages else ())
         for message in messages:
-            if octets >= TAKE_OCTETS or not self._fits(message):
+            needless = message.msgid in self._meanwhile or message.msgid in self._flights
+            if not needless and (octets >= TAKE_OCTETS or not self._fits(message)):
+                blocked = True
                 break
             while rest.popleft() != message.msgid:
                 pass
-            if message.msgid in self._meanwhile:
+            if needless:
                 continue
             charge = message.octets
             if charge > self._settings.window_octets:
@@ -198,8 +227,11 @@ class Courier:
             self._charged += charge
             octets += _octets_in_memory(message)
             launched.append(message)
-        self._hints.extendleft(msgid for msgid in reversed(rest) if msgid not in self._meanwhile)
-        return launched
+        first = {*ids[:urgent]}
+        for msgid in reversed(rest):
+            if msgid not in self._meanwhile:
+                (self._urgent if msgid in first else self._hints).appendleft(msgid)
+        return launched, blocked
 
     def _launch_again(self, ids: list[int], messages: list[Message]) -> list[Message]:
         """Those of ``messages`` that were not acknowledged meanwhile, at the end of the flights. What the

@@ -16,6 +16,8 @@ class Cache:
         self._messages: dict[int, Message] = {}
 
     def put(self, message: Message) -> None:
+        if message.msgid in self._messages:
+            self.drop(message.msgid)
         self._messages[message.msgid] = message
         self._octets += _weight(message)
         while self._octets > self._max:

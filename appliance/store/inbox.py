@@ -1,7 +1,8 @@
 """What waits for the next commit: requests, and acknowledgements by nodes.
 
 Bounds. Requests: ``JOBS_OCTETS`` of memory in all (``put`` waits beyond that), each link limits its own
-number. Acknowledgements: one per message in flight.
+number. Acknowledgements: one per message in flight, and ``DOUBTFUL_ACKS`` of each node that may be of
+anything: beyond that they are not heard, and what they are of comes again.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from appliance.store.errors import StoreError
 from appliance.store.jobs import Job
 from appliance.store.taking import Checked
 
-Acks = dict[int, dict[int, None]]
-"""By node the ids of messages, each once and in order."""
+Acks = dict[int, dict[int, bool]]
+"""By node the ids of messages, each once and in order, and whether they are known to be in its queue."""
 
 JOBS_OCTETS = 32 << 20
+DOUBTFUL_ACKS = 4096
+"""As many as the largest window has messages."""
 BATCH_JOBS = 1000
 BATCH_ARRIVALS = 500
 
@@ -79,9 +82,17 @@ class Inbox:
             taken.append(self.batches.pop(0))
         return taken
 
-    def ack(self, node: int, msgid: int) -> None:
-        self.acks.setdefault(node, {})[msgid] = None
+    def ack(self, node: int, msgid: int, known: bool = True) -> None:
+        acks = self.acks.setdefault(node, {})
+        if known:
+            acks[msgid] = True
+        elif len(acks) < DOUBTFUL_ACKS:
+            acks.setdefault(msgid, False)
         self._bell.set()
+
+    def is_acked(self, node: int, msgid: int) -> bool:
+        """Whether ``acked`` has it."""
+        return msgid in self.acks.get(node, ()) or msgid in self._acks_in_commit.get(node, ())
 
     def acked(self, node: int) -> set[int]:
         """What the node has acknowledged and no commit has yet made durable."""

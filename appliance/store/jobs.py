@@ -68,5 +68,4 @@ class Counts:
     messages: int = 0
     refused: int = 0
     repeated: int = 0
-    acks: int = 0
     failed_commits: int = 0

@@ -168,8 +168,7 @@ class Ledger:
             taken = await self._take_in(arrivals, write) if arrivals else Taken()
             repeated = await self._find_repeated(jobs)
             for node, msgids in acks.items():
-                write.traffic.append(Acked(node, tuple(msgids)))
-                write.acks += [(node, msgid) for msgid in msgids if not self.queues.is_recent(node, msgid)]
+                await self._note_acks(node, msgids, write)
             links, decided = self._decide_all(jobs, repeated, write)
             await self._expand(write)
             written = await self._record(write)
@@ -329,6 +328,26 @@ class Ledger:
         self.dropped.update(write.dropped)
         self.counts.commits += 1
         return written
+
+    async def _note_acks(self, node: int, msgids: Mapping[int, bool], write: Write) -> None:
+        """Of those that are known to be in the node's queue, or are there."""
+        queues = self.queues
+        stored = [msgid for msgid in msgids if not queues.is_recent(node, msgid)]
+        doubtful = [(node, msgid) for msgid in stored if not msgids[msgid] and msgid not in queues.absent]
+        there = await self.read(reading.in_queues, doubtful) if doubtful else set()
+        strange: set[int] = {msgid for _, msgid in doubtful if (node, msgid) not in there}
+        for msgid in stored:
+            absent = queues.absent.get(msgid)
+            if absent is None:
+                if msgid not in strange:
+                    write.acks.append((node, msgid))
+            elif node in absent.nodes:
+                write.quiet_acks.append((node, msgid))
+            else:
+                strange.add(msgid)
+        acked = tuple(msgid for msgid in msgids if msgid not in strange)
+        if acked:
+            write.traffic.append(Acked(node, acked))
 
     async def _find_repeated(self, jobs: Sequence[Job]) -> dict[RequestKey, Done]:
         """What those requests came to that were carried out before, on another link."""

@@ -16,7 +16,7 @@ concerns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -39,12 +39,24 @@ class Pending:
         """Messages of this queue that are in the table."""
         return self.count - len(self.recent[0]) - len(self.recent[1])
 
-    def ids(self, exclude: set[int]) -> Iterator[tuple[int, int]]:
+    def ids(self, exclude: Container[int]) -> Iterator[tuple[int, int]]:
         """The recent part in order as (rank, msgid), less ``exclude``."""
         for rank in (0, 1):
             for msgid in self.recent[rank]:
                 if msgid not in exclude:
                     yield rank, msgid
+
+
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """Ids that are in any of these."""
+
+    some: Container[int]
+    held: Container[int]
+    absent: Container[int]
+
+    def __contains__(self, msgid: object) -> bool:
+        return msgid in self.some or msgid in self.held or msgid in self.absent
 
 
 @dataclass(slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import heapq
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from operator import attrgetter
 
 import msgspec
@@ -110,13 +111,18 @@ def find_requests(
     return found
 
 
-def queued(connection: sqlite3.Connection, node: int, exclude: set[int], limit: int) -> list[tuple[int, int]]:
+def queued(
+    connection: sqlite3.Connection, node: int, exclude: Container[int], limit: int
+) -> list[tuple[int, int]]:
     """The first ``limit`` of the node's rows, less ``exclude``: rank, msgid."""
-    rows = connection.execute(
-        "SELECT rank, msgid FROM queue WHERE node = ? ORDER BY rank, msgid LIMIT ?",
-        (node, limit + len(exclude)),
-    )
-    return [row for row in rows if row[1] not in exclude][:limit]
+    rows = connection.execute("SELECT rank, msgid FROM queue WHERE node = ? ORDER BY rank, msgid", (node,))
+    return list(islice((row for row in rows if row[1] not in exclude), limit))
+
+
+def in_queues(connection: sqlite3.Connection, wanted: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Those of the pairs of node and msgid that the table ``queue`` has."""
+    sql = "SELECT 1 FROM queue WHERE node = ? AND rank IN (0, 1) AND msgid = ?"
+    return {pair for pair in wanted if connection.execute(sql, pair).fetchone()}
 
 
 def read_messages(connection: sqlite3.Connection, msgids: Sequence[int], max_octets: int) -> list[Message]:

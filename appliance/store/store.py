@@ -37,7 +37,7 @@ from appliance.store.inbox import Acks, Batch, Inbox
 from appliance.store.jobs import Counts, Job, StoreSettings
 from appliance.store.journal import KEY_NAME, BoxKey
 from appliance.store.ledger import Ledger
-from appliance.store.queues import Queues
+from appliance.store.queues import Excluded, Queues
 from appliance.store.replica import Replica
 from appliance.store.taking import Checked, Taken
 from appliance.store.upkeep import Upkeep
@@ -156,14 +156,15 @@ class Store:
             raise self._failure
         return answers[0]
 
-    def ack(self, node: int, msgid: int) -> None:
-        """A node has a message. On stable storage with the next commit, within ``acks_delay_s``."""
-        self._inbox.ack(node, msgid)
-        self.counts.acks += 1
+    def ack(self, node: int, msgid: int, known: bool = True) -> None:
+        """A node has a message. On stable storage with the next commit, within ``acks_delay_s``. ``known``:
+        it is in the node's queue; else that is looked at, and nothing happens if it is not.
+        """
+        self._inbox.ack(node, msgid, known)
 
     def awaits(self, node: int, msgid: int) -> bool:
         """Whether a message is in the recent part of a node's queue and not acknowledged by it."""
-        return self.queues.is_recent(node, msgid) and msgid not in self._inbox.acked(node)
+        return self.queues.is_recent(node, msgid) and not self._inbox.is_acked(node, msgid)
 
     def has_keys(self, node: int) -> bool:
         """Whether requests of the node, on a link before, may be sent again."""
@@ -173,29 +174,29 @@ class Store:
         """A number for a new link, never used before."""
         return self._ledger.scene.mint.id()
 
-    async def pending(self, node: int, exclude: set[int], limit: int) -> list[Message]:
+    async def pending(self, node: int, exclude: set[int], limit: int) -> tuple[list[Message], bool]:
         """The first messages of a node's queue in order, less ``exclude``: at most ``limit``, and about
-        ``MESSAGE_READ_OCTETS`` in memory.
+        ``MESSAGE_READ_OCTETS`` in memory; and whether there may be more of them now.
 
-        May include messages acknowledged moments ago, if they are not in ``exclude``.
+        Those that wait for a second copy, or for their octets, are left out: they are published later. May
+        include messages that were acknowledged since the call.
         """
+        found: list[tuple[int, int]] = []
         pending = self.queues.nodes.get(node)
-        if pending is None:
-            return []
-        exclude = exclude | self._inbox.acked(node) | self.copies.held_ids | self.queues.absent.keys()
-        ids: list[tuple[int, int]] = []
-        if pending.on_disk > 0:
+        if pending is not None and pending.on_disk > 0:
             async with self._ledger.lock:
-                ids = await self._ledger.read(reading.queued, node, exclude, limit)
-        ids = sorted({*ids, *islice(pending.ids(exclude), limit)})[:limit]
-        return await self.messages([msgid for _, msgid in ids])
+                found = await self._ledger.read(reading.queued, node, self._left(node, exclude), limit + 1)
+                pending = self.queues.nodes.get(node)
+        left = self._left(node, exclude)
+        recent = islice(pending.ids(left), limit + 1) if pending is not None else ()
+        ids = sorted({*(row for row in found if row[1] not in left), *recent})
+        messages = await self.messages([msgid for _, msgid in ids[:limit]])
+        return messages, len(found) > limit or len(messages) < len(ids)
 
-    def has_more(self, node: int, known: int) -> bool:
-        """Whether the node's queue has more than ``known`` messages, those acknowledged but not yet
-        committed left out.
-        """
-        pending = self.queues.nodes.get(node)
-        return pending is not None and pending.count - len(self._inbox.acked(node)) > known
+    def _left(self, node: int, exclude: set[int]) -> Excluded:
+        """What is not to be delivered to a node now."""
+        acked = self._inbox.acked(node)
+        return Excluded(exclude | acked, self.copies.held_ids, self.queues.absent)
 
     async def messages(self, msgids: Sequence[int]) -> list[Message]:
         """Messages by id, in the order asked for, up to about ``MESSAGE_READ_OCTETS``; those that are gone
@@ -441,7 +442,10 @@ class Store:
     def _tell(self, jobs: list[Job], messages: list[Message]) -> None:
         for job in jobs:
             _answer(job, job.decision)
-        self.publish(messages)
+        if self.copies.boxes:
+            self._deliver(messages)  # some may have got them at another box meanwhile
+        else:
+            self.publish(messages)
 
     def _tell_boxes(self, write: Write, checked: Sequence[Checked]) -> None:
         """What is new, in the order of the commit."""
@@ -477,7 +481,12 @@ class Store:
         """To those of their nodes that still wait for them."""
         here = []
         for message in messages:
-            nodes = tuple(node for node in message.nodes if self.queues.waits(node, message.msgid))
+            msgid = message.msgid
+            nodes = tuple(
+                node
+                for node in message.nodes
+                if self.queues.waits(node, msgid) and not self._inbox.is_acked(node, msgid)
+            )
             if nodes:
                 message = message if nodes == message.nodes else structs.replace(message, nodes=nodes)
                 here.append(message)

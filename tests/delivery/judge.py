@@ -18,6 +18,8 @@ class Judge(Carrier):
     def __init__(self, store: Any, settings: CourierSettings, acked: set[int], node: int = NODE) -> None:
         super().__init__(store, settings, node)
         self.acked = acked
+        self.late: set[int] = set()
+        """Kept back by the store for a while: out of their turn."""
         self.kept: dict[int, tuple[Message, float]] = {}
         """What this link has sent and the node has not acknowledged, with the time."""
         self._highest = [0, 0]
@@ -29,7 +31,7 @@ class Judge(Carrier):
             assert msgid not in self.acked, f"{msgid} after its ack"
             if msgid in self.kept:
                 assert now >= self.kept[msgid][1] + self.settings.resend_after_s, f"{msgid} twice"
-            else:
+            elif msgid not in self.late:
                 assert msgid > self._highest[message.rank], f"{msgid} out of order"
                 self._highest[message.rank] = msgid
             self.kept[msgid] = message, now
@@ -41,8 +43,8 @@ class Judge(Carrier):
         super().note(messages)
 
     def ack(self, *msgids: int) -> None:
-        """Acks of what is neither in flight nor known to be recent are ignored, and told again later."""
+        """Of messages that are in the node's queue, or were."""
         for msgid in msgids:
-            if self.kept.pop(msgid, None) is not None or self.store.awaits(self.node, msgid):
-                self.acked.add(msgid)
+            self.kept.pop(msgid, None)
+            self.acked.add(msgid)
             super().ack(msgid)

@@ -28,6 +28,8 @@ class Shelf:
         self.acked: dict[int, None] = {}
         self.lost: set[int] = set()
         """In the queue, but the message is not to be found: the card is dying."""
+        self.kept_back: set[int] = set()
+        """In the queue, and not to be delivered yet: a second copy, or the octets, are on their way."""
         self.reads = 0
         self._last = 0
 
@@ -49,6 +51,7 @@ class Shelf:
     def commit(self) -> None:
         for msgid in self.acked:
             del self.queue[msgid]
+            self.kept_back.discard(msgid)
         self.acked.clear()
 
     def waiting(self) -> list[Message]:
@@ -70,19 +73,19 @@ class Shelf:
                 octets += len(found[-1].data or b"")
         return found
 
-    async def pending(self, node: int, exclude: set[int], limit: int) -> list[Message]:
+    async def pending(self, node: int, exclude: set[int], limit: int) -> tuple[list[Message], bool]:
         if self.on_disk:
             await trio.sleep(self.read_s / 2)
-        ids = [message.msgid for message in self.waiting() if message.msgid not in exclude]
-        return await self.messages(ids[:limit])
-
-    def has_more(self, node: int, known: int) -> bool:
-        return len(self.queue) - len(self.acked) > known
+        ids = [m.msgid for m in self.waiting() if m.msgid not in exclude and m.msgid not in self.kept_back]
+        messages = await self.messages(ids[:limit])
+        return messages, len(messages) < len(ids)
 
     def awaits(self, node: int, msgid: int) -> bool:
         return msgid in self.queue and msgid not in self.acked and msgid not in self.on_disk
 
-    def ack(self, node: int, msgid: int) -> None:
+    def ack(self, node: int, msgid: int, known: bool = True) -> None:
+        if not known and (msgid not in self.queue or msgid in self.acked):
+            return
         assert msgid in self.queue, "the node has this message already"
         assert msgid not in self.acked, "acknowledged twice"
         self.acked[msgid] = None

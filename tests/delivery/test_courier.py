@@ -232,6 +232,100 @@ def test_what_is_acknowledged_before_it_is_sent_is_not_sent() -> None:
     carried(body, window_messages=4)
 
 
+def test_what_is_in_the_tables_and_known_from_elsewhere_is_not_sent() -> None:
+    """The node got it at another box, or on an earlier link, and says so here."""
+
+    async def body(carrier: Carrier) -> None:
+        await quiet()
+        carrier.ack(4, 6, 99)
+        carrier.shelf.commit()
+        for msgid in (1, 2, 3, 5, 7):
+            carrier.ack(msgid)
+            await quiet()
+        assert carrier.ids == [1, 2, 3, 5, 7]
+        assert not carrier.shelf.waiting()
+
+    carried(body, before=7, prepare=Shelf.spill, window_messages=3)
+
+
+def test_acks_of_what_is_not_there_keep_nothing_back() -> None:
+    async def body(carrier: Carrier) -> None:
+        await quiet()
+        carrier.ack(*range(100, 200))
+        for msgid in range(1, 10):
+            carrier.ack(msgid)
+            await quiet()
+        assert carrier.ids == list(range(1, 10))
+
+    carried(body, before=9, window_messages=3)
+
+
+@pytest.mark.parametrize("read_s", [0.0, 0.9])
+def test_what_the_store_kept_back_comes_when_it_is_pushed(read_s: float) -> None:
+    async def body(carrier: Carrier) -> None:
+        await quiet()
+        assert carrier.ids == [1, 3]
+        carrier.shelf.kept_back.clear()
+        carrier.push(carrier.shelf.queue[2], carrier.shelf.queue[4])
+        await quiet()
+        carrier.post(1)
+        await quiet()
+        assert carrier.ids == [1, 3, 2, 4, 5]
+
+    carried(body, before=4, read_s=read_s, prepare=lambda shelf: shelf.kept_back.update((2, 4)))
+
+
+def test_what_is_pushed_again_is_sent_once() -> None:
+    """Its octets were found damaged, and came from another box."""
+
+    async def body(carrier: Carrier) -> None:
+        await quiet()
+        carrier.post(3)
+        carrier.push(*carrier.shelf.queue.values())
+        await quiet()
+        carrier.push(*carrier.shelf.queue.values())
+        carrier.ack(1, 2)
+        await quiet()
+        assert carrier.ids == [1, 2, 3]
+        carrier.ack(3)
+        carrier.post(2)
+        await quiet()
+        assert carrier.ids == [1, 2, 3, 4, 5]
+
+    carried(body, window_messages=2)
+
+
+def test_what_is_pushed_again_while_it_is_read_is_sent_once() -> None:
+    async def body(carrier: Carrier) -> None:
+        await quiet()
+        carrier.post(2, cached=False)
+        await trio.sleep(0.5)
+        carrier.push(*carrier.shelf.queue.values())
+        carrier.post(1)
+        await quiet()
+        assert carrier.ids == [1, 2, 3]
+        carrier.ack(1, 2)
+        await quiet()
+        assert carrier.ids == [1, 2, 3]
+
+    carried(body, read_s=0.9)
+
+
+def test_user_messages_that_the_window_did_not_take_keep_their_order() -> None:
+    async def body(carrier: Carrier) -> None:
+        await quiet()
+        carrier.post(2, size=40 * KIB)
+        carrier.post(2, size=40 * KIB, rank=RANK_USER)
+        await quiet()
+        carrier.post(1, size=40 * KIB, rank=RANK_USER)
+        for _ in range(5):
+            carrier.ack(carrier.ids[-1])
+            await quiet()
+        assert [n for n in carrier.ids if n > 2] == [3, 4, 5]
+
+    carried(body, window_octets=64 * KIB)
+
+
 def test_what_the_window_does_not_take_keeps_its_place() -> None:
     async def body(carrier: Carrier) -> None:
         await quiet()

@@ -30,6 +30,10 @@ STEPS = st.one_of(
     st.tuples(st.just("ack all")),
     st.tuples(st.just("ack twice"), which),
     st.tuples(st.just("ack early"), which),
+    st.tuples(st.just("ack nothing"), which),
+    st.tuples(st.just("post, kept back"), st.integers(1, 6), st.booleans()),
+    st.tuples(st.just("keep back"), which),
+    st.tuples(st.just("let go"), which),
     st.tuples(st.just("commit")),
     st.tuples(st.just("spill")),
     st.tuples(st.just("pause"), st.sampled_from((0.0, 0.05, 0.3, 1.0))),
@@ -51,7 +55,9 @@ class Story:
             for step in steps:
                 if step == ("reconnect",):
                     scope.cancel()
+                    late = self.judge.late
                     self.judge = Judge(self.shelf, self.judge.settings, self.judge.acked)
+                    self.judge.late = late
                     scope = await nursery.start(self._connect)
                 else:
                     await self._do(*step)
@@ -84,6 +90,19 @@ class Story:
             judge.ack(msgid, msgid)
         elif word == "ack early" and shelf.queue:
             judge.ack(list(shelf.queue)[args[0] % len(shelf.queue)])
+        elif word == "ack nothing":
+            judge.courier.ack(10**6 + args[0])
+        elif word == "post, kept back":
+            count, cached = args
+            added = [shelf.add(cached=cached).msgid for _ in range(count)]
+            shelf.kept_back.update(added)
+            judge.late.update(added)
+        elif word == "keep back":
+            if others := [m.msgid for m in shelf.waiting() if m.msgid not in judge.kept]:
+                shelf.kept_back.add(others[args[0] % len(others)])
+                judge.late.update(shelf.kept_back)
+        elif word == "let go" and shelf.kept_back:
+            self._let_go(sorted(shelf.kept_back)[args[0] % len(shelf.kept_back)])
         elif word == "commit":
             shelf.commit()
         elif word == "spill":
@@ -92,7 +111,14 @@ class Story:
         elif word in ("pause", "be away"):
             await trio.sleep(args[0])
 
+    def _let_go(self, msgid: int) -> None:
+        self.shelf.kept_back.remove(msgid)
+        if msgid not in self.judge.acked:
+            self.judge.push(self.shelf.queue[msgid])
+
     async def _drain(self) -> None:
+        for msgid in sorted(self.shelf.kept_back):
+            self._let_go(msgid)
         await quiet()
         while waiting := self.shelf.waiting():
             assert self.judge.kept, f"{len(waiting)} messages lie still"

@@ -27,6 +27,7 @@ from .judge import Judge
 
 WINDOW = CourierSettings(window_messages=6, window_octets=200_000, resend_after_s=3600.0)
 PATIENCE_S = 10.0
+OTHER = "otherbox"
 
 which = st.integers(0, 100)
 STEPS = st.one_of(
@@ -36,6 +37,10 @@ STEPS = st.one_of(
     st.tuples(st.just("ack all")),
     st.tuples(st.just("ack twice"), which),
     st.tuples(st.just("ack early"), which),
+    st.tuples(st.just("ack nothing"), which),
+    st.tuples(st.just("post, held"), st.integers(1, 8)),
+    st.tuples(st.just("ack held"), which),
+    st.tuples(st.just("confirm")),
     st.tuples(st.just("spill")),
     st.tuples(st.just("pause"), st.sampled_from((0.0, 0.001, 0.01))),
     st.tuples(st.just("reconnect")),
@@ -62,7 +67,9 @@ class House:
 
     def __init__(self, folder: Path, cache_octets: int) -> None:
         self.folder = folder
-        self.settings = StoreSettings(acks_delay_s=0.01, reserve_octets=0, cache_octets=cache_octets)
+        self.settings = StoreSettings(
+            acks_delay_s=0.01, reserve_octets=0, cache_octets=cache_octets, second_copy_wait_s=0.03
+        )
         self.exchange = Exchange()
         self.posted: list[int] = []
         self.acked: set[int] = set()
@@ -71,6 +78,7 @@ class House:
         self.sender: Node
         self.receiver: Node
         self._aliases = 0
+        self._nursery: trio.Nursery
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -78,6 +86,7 @@ class House:
         self.store.publish = self.exchange.publish
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.store.run)
+            self._nursery = nursery
             yield
             self.store.close()
 
@@ -107,6 +116,15 @@ class House:
         request = wire.Post(id="1", to=[wire.Target(uid, 1)], datalen=size, datahead=0, datasum=None)
         await self._perform(self.sender, request, Payload.of(b"x" * size))
 
+    def post_held(self) -> None:
+        """Another box is in reach, and has yet to confirm that it has this, too."""
+        self.confirm()
+        self.store.copies.reach(OTHER, True)
+        self._nursery.start_soon(self.post, 10)
+
+    def confirm(self) -> None:
+        self.store.copies.confirmed(OTHER, self.store.copies.head)
+
     async def edit_user(self) -> None:
         self._aliases += 1
         await self._perform(self.receiver, wire.UserEdit("1", None, f"receiver {self._aliases}"))
@@ -118,7 +136,9 @@ class House:
 
     async def drain(self) -> None:
         """Acknowledge one by one. Every message comes."""
+        self.store.copies.reach(OTHER, False)
         with trio.move_on_after(PATIENCE_S):
+            await self.store.perform(lambda scene: Decision())
             while not self.acked.issuperset(self.posted):
                 kept = next(iter(self.judge.kept), None)
                 if kept is not None:
@@ -164,8 +184,17 @@ async def do(house: House, word: str, *args: Any) -> None:
     elif word == "ack twice" and kept:
         msgid = kept[args[0] % len(kept)]
         judge.ack(msgid, msgid)
-    elif word == "ack early" and house.posted:
-        judge.ack(house.posted[args[0] % len(house.posted)])
+    elif word == "ack early" and (queued := [m for m in house.posted if m not in house.acked]):
+        judge.ack(queued[args[0] % len(queued)])
+    elif word == "ack nothing":
+        judge.courier.ack(args[0])
+    elif word == "post, held":
+        for _ in range(args[0]):
+            house.post_held()
+    elif word == "ack held" and (held := sorted(house.store.copies.held_ids)):
+        judge.ack(held[args[0] % len(held)])
+    elif word == "confirm":
+        house.confirm()
     elif word == "spill":
         await house.store.upkeep.spill()
     elif word == "pause":

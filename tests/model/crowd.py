@@ -123,6 +123,18 @@ class Seat:
         self.node.queue.remove(message)
         self.acked.append((message, time.monotonic()))
 
+    @property
+    def unseen(self) -> list[Message]:
+        """Of the node's queue, what is not on its way yet, though somebody knows its id."""
+        return [m for m in self.node.queue if m not in self.held and m.id is not None and m.made is None]
+
+    def ack_unseen(self, message: Message) -> None:
+        assert message.id is not None
+        self.client.ack(message.id)
+        self.node.queue.remove(message)
+        self.ahead.discard(message)
+        self.acked.append((message, time.monotonic()))
+
     def diligent(self, diligent: bool) -> None:
         """Whether all is acknowledged as it comes."""
         while diligent and self.held:

@@ -312,6 +312,16 @@ class Household(RuleBasedStateMachine):
                 seat.ack(pick(seat.held, m), twice)
         self.crowd.read()
 
+    @precondition(lambda self: any(seat.unseen for seat in self.crowd.online))
+    @rule(n=some, which=st.lists(some, min_size=1, max_size=4))
+    def acknowledge_unseen(self, n: int, which: list[int]) -> None:
+        """What the window kept back, and another node of the member, say, has got: it does not come."""
+        seat = pick([seat for seat in self.crowd.online if seat.unseen], n)
+        for m in which:
+            if seat.unseen:
+                seat.ack_unseen(pick(seat.unseen, m))
+        self.crowd.look()
+
     # links and the box
 
     @precondition(lambda self: bool(self.crowd.offline))

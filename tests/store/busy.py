@@ -49,7 +49,8 @@ async def step(store: Store, rng: Random, devices: dict[int, kit.Device], person
             )
         case "ack":
             device = rng.choice(list(devices.values()))
-            msgids = [message.msgid for message in await store.pending(device.node, set(), 8)]
+            messages, _ = await store.pending(device.node, set(), 8)
+            msgids = [message.msgid for message in messages]
             mark({"acking": msgids, "node": device.node})
             await device.acks(*msgids)
             mark({"acked": msgids, "node": device.node})

@@ -228,7 +228,7 @@ async def pending(store: Store, node: int) -> list[Message]:
     """A node's whole queue, in order."""
     found: list[Message] = []
     while True:
-        more = await store.pending(node, {message.msgid for message in found}, 100)
+        more, _ = await store.pending(node, {message.msgid for message in found}, 100)
         if not more:
             return found
         found += more

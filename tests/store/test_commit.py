@@ -15,6 +15,7 @@ from appliance import wire
 from appliance.site import Decision, Message, Scene, decode_facts, drop_node, facts
 from appliance.site.facts import Acked, MemberAdded
 from appliance.store import Job, verify
+from appliance.store.inbox import DOUBTFUL_ACKS
 from appliance.store.reading import boxes, read_entries
 from tests.store import kit
 
@@ -191,14 +192,83 @@ def test_a_message_acknowledged_twice_is_gone_once(tmp_path: Path) -> None:
             new = [(await ann.post([bob.uid], b"abc")).msgid for _ in range(2)]
             for msgid in (old[0], new[0], old[0], new[0]):
                 store.ack(bob.node, msgid)
-            assert store.has_more(bob.node, 1)
-            assert not store.has_more(bob.node, 2)
+            assert await kit.pending_ids(store, bob.node) == [old[1], new[1]]
             await kit.flush(store)
             await bob.acks(old[0], new[0])
             queue = store.queues.nodes[bob.node]
             assert (queue.count, queue.octets) == (2, 6)
             assert await kit.pending_ids(store, bob.node) == [old[1], new[1]]
             assert Acked(bob.node, (old[0], new[0])) in entry_facts(tmp_path)
+
+    kit.run(main)
+
+
+def test_any_message_in_the_queue_can_be_acknowledged_and_no_other(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with kit.running(tmp_path) as store:
+            ann, bob = await kit.members(store, 2)
+            old = [(await ann.post([bob.uid], b"abc")).msgid for _ in range(3)]
+            await kit.spill(store)
+            new = [(await ann.post([bob.uid], b"abc")).msgid for _ in range(3)]
+            entries = store.entries
+            for msgid in (0, 2**63 - 1, old[0] + 1):
+                store.ack(bob.node, msgid, known=False)
+                store.ack(ann.node, old[0], known=False)
+            await kit.flush(store)
+            assert store.entries == entries, "nothing to say"
+            for msgid in (old[1], 5, new[1], old[1]):
+                store.ack(bob.node, msgid, known=False)
+            assert await kit.pending_ids(store, bob.node) == [old[0], old[2], new[0], new[2]]
+            await kit.flush(store)
+            store.ack(bob.node, old[1], known=False)
+            await kit.flush(store)
+            assert entry_facts(tmp_path)[-1] == Acked(bob.node, (old[1], new[1]))
+            queue = store.queues.nodes[bob.node]
+            assert (queue.count, queue.octets) == (4, 12)
+        async with kit.running(tmp_path) as store:
+            assert await kit.pending_ids(store, bob.node) == [old[0], old[2], new[0], new[2]]
+            queue = store.queues.nodes[bob.node]
+            assert (queue.count, queue.octets) == (4, 12)
+
+    kit.run(main)
+
+
+def test_who_acknowledges_anything_does_not_fill_the_memory(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with kit.running(tmp_path, acks_delay_s=5.0) as store:
+            ann, bob = await kit.members(store, 2)
+            msgids = [(await ann.post([bob.uid])).msgid for _ in range(2)]
+            for junk in range(10_000):
+                store.ack(bob.node, junk, known=False)
+            store.ack(bob.node, msgids[0])
+            assert len(store._inbox.acks[bob.node]) <= DOUBTFUL_ACKS + 1
+            await kit.flush(store)
+            assert await kit.pending_ids(store, bob.node) == msgids[1:]
+
+    kit.run(main)
+
+
+def test_what_is_acknowledged_while_it_waits_for_a_second_copy_is_not_published(tmp_path: Path) -> None:
+    """The node got it at the other box, came here, and said so."""
+
+    async def main() -> None:
+        async with kit.running(tmp_path, acks_delay_s=5.0, second_copy_wait_s=5.0) as store:
+            published: list[int] = []
+            store.publish = lambda messages: published.extend(m.msgid for m in messages for _ in m.nodes)
+            ann, bob = await kit.members(store, 2)
+            store.copies.reach("other", True)
+            for _ in range(3):
+                await store.submit(ann.post_job([bob.uid]))
+                await kit.until(lambda: not store._inbox)
+                await trio.sleep(0.02)
+            held = sorted(store.copies.held_ids)
+            assert len(held) == 3
+            assert await kit.pending_ids(store, bob.node) == []
+            assert store.awaits(bob.node, held[1])
+            store.ack(bob.node, held[1])
+            store.copies.confirmed("other", store.copies.head)
+            assert published == [held[0], held[2]]
+            assert await kit.pending_ids(store, bob.node) == [held[0], held[2]]
 
     kit.run(main)
 
