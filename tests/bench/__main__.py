@@ -3,6 +3,7 @@
     make bench                                   everything, twice: as the disk is, and with slow syncs
     make bench ARGS="--scenario many --repeat 5"     medians of five runs
     make bench ARGS="--folder /media/card"           on that disk
+    make bench ARGS="--boxes 2 --delay 2.5"          beside each: the same with a second box, 2.5 ms away
 
 The load generator is a process of its own, and checks that nothing is lost, doubled or damaged.
 """
@@ -13,6 +14,7 @@ import argparse
 import json
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from tests.load import PRESETS
@@ -48,6 +50,16 @@ def main(arguments: list[str] | None = None) -> int:
                 continue
             results.append(result)
             say(table.row(result))
+            if args.boxes > 1:
+                more = replace(setup, boxes=args.boxes, delay_ms=args.delay)
+                try:
+                    several = measure(name, more)
+                except (RunFailed, RuntimeError) as error:
+                    print(f"{name}: {error}", file=sys.stderr)
+                    failed = True
+                    continue
+                results.append(several)
+                say(table.compared(result, several))
         say("")
     if args.json:
         print(json.dumps(results, indent=1))
@@ -76,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
         help=f"only with syncs that take so much longer [{SLOW_SYNC_MS}]",
     )
     parser.add_argument("--no-slow-sync", action="store_true", help="only with the disk as it is")
+    parser.add_argument(
+        "--boxes", type=int, default=1, metavar="N", help="compare with a site of so many boxes"
+    )
+    parser.add_argument(
+        "--delay", type=float, default=0.0, metavar="MS", help="between these boxes, one way [0]"
+    )
     parser.add_argument("--folder", type=Path, help="measure with the data in this folder")
     parser.add_argument(
         "--load-program", type=Path, metavar="PATH", help="put the load on with this program instead"

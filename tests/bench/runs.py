@@ -18,6 +18,8 @@ from tests.load import PRESETS, Preset
 from tests.load.scenarios import scaled
 from tests.load.shims import slow_sync
 
+from .couple import boxes
+
 CONFIG = '[log]\nlevel = "warning"\n'
 RUN_MAX_S = 600.0
 Result = dict[str, Any]
@@ -29,12 +31,15 @@ class RunFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What the runs have in common. `share` of the scenarios' length; `sync_ms`: what a sync costs on top."""
+    """What the runs have in common. `share` of the scenarios' length; `sync_ms`: what a sync costs on top;
+    `boxes` of the site, and how far apart they are, one way."""
 
     share: float = 1.0
     sync_ms: int = 0
     load_program: Path | None = None
     repeat: int = 1
+    boxes: int = 1
+    delay_ms: float = 0.0
 
 
 def measure(name: str, setup: Setup) -> Result:
@@ -44,17 +49,25 @@ def measure(name: str, setup: Setup) -> Result:
     for key, value in merged.items():
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             merged[key] = statistics.median(result[key] for result in results)
-    return merged | {"sync_ms": setup.sync_ms, "runs": setup.repeat}
+    return merged | {
+        "sync_ms": setup.sync_ms,
+        "runs": setup.repeat,
+        "boxes": setup.boxes,
+        "delay_ms": setup.delay_ms,
+    }
 
 
 def _measure(name: str, setup: Setup) -> Result:
     preset = scaled(PRESETS[name], setup.share)
-    with _card(setup.sync_ms), Box(config=CONFIG) as box:
+    with _card(setup.sync_ms), boxes(setup.boxes, CONFIG, setup.delay_ms) as (box, *others):
         address = f"{box.address[0]}:{box.address[1]}"
         if setup.load_program is not None:
             return _run_program(setup.load_program, name, preset, box, address)
         command = [sys.executable, "-m", "tests.load", "--scenario", name, "--share", str(setup.share)]
-        return _run([*command, "--address", address, "--pid", str(box.pid), "--data", str(box.data)], box)
+        result = _run([*command, "--address", address, "--pid", str(box.pid), "--data", str(box.data)], box)
+        if others:
+            result["one_copy"] = box.control("peer.list")["one_copy_acks"]
+        return result
 
 
 @contextlib.contextmanager

@@ -75,6 +75,19 @@ def row(result: Result) -> str:
     return "  ".join(_cell(cell, number) for number, cell in enumerate(cells))
 
 
+def compared(one: Result, several: Result) -> str:
+    """The line of a site of several boxes, and what it is beside that of one."""
+    line = row(several | {"scenario": f"{several['boxes']} boxes"})
+    if not one.get("acked_per_s"):
+        return line
+    share = 100 * several["acked_per_s"] / one["acked_per_s"]
+    added_ms = several["ack_p50_ms"] - one["ack_p50_ms"]
+    return (
+        f"{line}\n  {share:.0f} % of the posts/s of one box; acks {added_ms:+.1f} ms (p50);"
+        f" {several['one_copy']} answered at one copy"
+    )
+
+
 def _cell(text: str, number: int) -> str:
     width = max(len(COLUMNS[number][0]), 8)
     return text.ljust(width) if number == 0 else text.rjust(width)
