@@ -48,13 +48,14 @@ class FakeReplica:
         self.heads: dict[str, Position] = {}
         self.clock = 0
         self.on_entries: list[Callable[[Sequence[Arrival]], None]] = []
-        self.on_stale: list[Callable[[], None]] = []
         self.order: list[tuple[str, int]] = []
         self.messages: dict[int, Octets] = {}
         self.due_messages: dict[int, str] = {}
         self.blobs: set[bytes] = set()
         self.due_blobs: dict[bytes, int] = {}
         self.absorbed: list[int] = []
+        self.commits: list[tuple[float, float]] = []
+        """When each one began and ended."""
         self.slow_s = 0.0
         self.failure: Exception | None = None
 
@@ -148,10 +149,12 @@ class FakeReplica:
     gaps = False
 
     async def absorb(self, arrivals: Sequence[Arrival], source: str) -> None:
+        began = trio.current_time()
         await trio.sleep(self.slow_s)
         if self.failure is not None:
             raise self.failure
         self.absorb_now(arrivals, self.gaps)
+        self.commits.append((began, trio.current_time()))
 
     def absent_blobs(self) -> dict[bytes, int]:
         return {sha: size for sha, size in self.due_blobs.items() if sha not in self.blobs}
