@@ -17,6 +17,7 @@ import trio
 
 from appliance.log import get_logger
 from appliance.replication import events, judging
+from appliance.replication.bodies import is_light
 from appliance.replication.dial import LONGEST_PAUSE_S, SUSPICIOUS_PAUSE_S, dial, hurry
 from appliance.replication.engine import PeerLink
 from appliance.replication.errors import Code, Impostor, PeerError, Refusal, Refused, Unreachable
@@ -104,18 +105,12 @@ class Hub:
         if session.link.purpose == "sync":
             self._copies.progress(session.box)
 
-    def anew(self) -> None:
-        """What was refused before is wanted now: have all send again from where this box stands."""
-        for session in self._sessions():
-            session.begin_anew()
-
     # its life
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep links up until cancelled."""
         self.neighbours.clear()
         self._replica.on_entries.append(self._pushed)
-        self._replica.on_stale.append(self.anew)
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -129,7 +124,6 @@ class Hub:
         finally:
             self._nursery = None
             self._replica.on_entries.remove(self._pushed)
-            self._replica.on_stale.remove(self.anew)
 
     async def accept(self, caller: Caller) -> None:
         """Serve a box that calls. Returns when its link is over."""
@@ -298,11 +292,10 @@ class Hub:
 
     async def sift(self, session: Session, arrivals: list[Arrival]) -> list[Arrival]:
         """Raises ``Refusal``."""
-        boxes = self._site.boxes()
-        barred = session.stream.barred
-        kept, over, forked = await judging.sift(self._replica, boxes, session.box, barred, arrivals)
-        for box in over:
-            session.bar(box)
+        info = self._site.boxes().get(session.box)
+        if info is None or info.cut is not None:
+            raise Refusal(Code.REVOKED, f"box {session.box} was put out of the site")
+        kept, forked = await judging.sift(self._replica, session.box, session.stream.barred, arrivals)
         for box in forked:
             self._forked(session, box)
         return kept
@@ -349,10 +342,10 @@ class Hub:
         return [n.session for n in self.neighbours.values() if n.session is not None and n.session.open]
 
     def _pushed(self, arrivals: Sequence[Arrival]) -> None:
-        for neighbour in self.neighbours.values():
-            for session in (neighbour.session, neighbour.giving):
-                if session is not None:
-                    session.push(arrivals)
+        sessions = [s for n in self.neighbours.values() for s in (n.session, n.giving) if s is not None]
+        light = bool(sessions) and all(map(is_light, arrivals))
+        for session in sessions:
+            session.push(arrivals, light)
         boxes = self._site.boxes()
         if any(self._is_news(box, info) for box, info in boxes.items()):
             self._bell.ring()

@@ -27,7 +27,6 @@ class Replica(Protocol):
     """The journals of all boxes, as this one has them."""
 
     on_entries: list[Callable[[Sequence[Arrival]], None]]
-    on_stale: list[Callable[[], None]]
 
     @property
     def own(self) -> str: ...

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from appliance.replication.errors import Code, Refusal
-from appliance.replication.interface import Arrival, BadEntries, BoxState, Gap, Position, Replica
+from appliance.replication.interface import Arrival, BadEntries, Gap, Position, Replica
 from appliance.store.journal import is_signed
 
 FORKED_THEIRS = (
@@ -63,26 +63,24 @@ async def judge(
 
 async def sift(
     replica: Replica,
-    boxes: Mapping[str, BoxState],
     other: str,
     barred: set[str],
     arrivals: Sequence[Arrival],
-) -> tuple[list[Arrival], set[str], set[str]]:
-    """The entries to absorb; boxes to leave out from now on because they are cut off there, and those because
-    they have two histories. Raises ``Refusal``.
+) -> tuple[list[Arrival], set[str]]:
+    """The entries to absorb, and boxes to leave out from now on because they have two histories. Raises
+    ``Refusal``.
+
+    Those of a box that was revoked are absorbed, also above where it was cut off: who sends them had them
+    before it heard of that, and may have built on them. So they count, and the cut is raised. From the
+    revoked box itself nothing is taken.
     """
     positions = replica.positions()
     kept: list[Arrival] = []
-    over: set[str] = set()
     forked: set[str] = set()
     looked_at: set[str] = set()
     for arrival in arrivals:
         box = arrival.box
-        if box in barred or box in over or box in forked:
-            continue
-        known = boxes.get(box)
-        if known is not None and known.cut is not None and arrival.seq > known.cut:
-            over.add(box)
+        if box in barred or box in forked:
             continue
         at = positions.get(box)
         if box not in looked_at and at is not None and arrival.seq <= at.seq + 1:
@@ -95,7 +93,7 @@ async def sift(
                 forked.add(box)
                 continue
         kept.append(arrival)
-    return kept, over, forked
+    return kept, forked
 
 
 async def look_at_own(replica: Replica, public: bytes, other: str, arrivals: Sequence[Arrival]) -> None:

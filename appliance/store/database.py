@@ -45,7 +45,7 @@ class Write:
     the box, its own and others'. The rest is what comes of them all: ``boxes`` are new ones (number, id,
     key), ``changes`` of the accounts, ``fresh`` rows, ``queued`` rows of the table ``queue`` (node, rank,
     msgid, size), ``acks`` (node, msgid) of messages in that table; ``quiet_`` ones are about absent
-    messages, which are not counted. ``voids``: messages that nobody gets any more. ``cuts``: traffic
+    messages, which are not counted. ``cuts``: traffic
     entries of a box (number) up to a seq go; ``sent``: ids of the messages by the seq of this box's entry;
     ``dropped``: entries that their maker needs no more. ``effects`` change the queues in memory after the
     commit, in that order; ``messages`` of this box, and ``dropped_nodes``, are told about.
@@ -61,7 +61,6 @@ class Write:
     acks: list[tuple[int, int]] = field(default_factory=list)
     quietly_queued: list[tuple[int, int, int, int]] = field(default_factory=list)
     quiet_acks: list[tuple[int, int]] = field(default_factory=list)
-    voids: list[int] = field(default_factory=list)
     cuts: list[tuple[int, int]] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
@@ -202,12 +201,6 @@ class Database:
         self.connection.executemany("INSERT OR IGNORE INTO queue VALUES (?, ?, ?, ?)", write.quietly_queued)
         for node, msgid in write.quiet_acks:
             if execute(remove, (node, msgid)).fetchall():
-                self._touched.add(msgid)
-        for msgid in write.voids:
-            for node, size in execute(
-                "DELETE FROM queue WHERE msgid = ? RETURNING node, size", (msgid,)
-            ).fetchall():
-                written.queues.append((node, -1, -size))
                 self._touched.add(msgid)
 
     def spill(

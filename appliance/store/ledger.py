@@ -30,6 +30,7 @@ from appliance.site.facts import (
     TrafficFact,
 )
 from appliance.store import accounts, reading
+from appliance.store.agreeing import agree
 from appliance.store.arrivals import BadEntries, Position, Positions
 from appliance.store.database import Database, Spilled, Write, Written
 from appliance.store.disk import Disk
@@ -166,7 +167,7 @@ class Ledger:
         write = Write()
         try:
             taken = await self._take_in(arrivals, write) if arrivals else Taken()
-            repeated = await self._find_repeated(jobs)
+            repeated = await self._find_repeated(jobs, write)
             for node, msgids in acks.items():
                 await self._note_acks(node, msgids, write)
             links, decided = self._decide_all(jobs, repeated, write)
@@ -200,10 +201,10 @@ class Ledger:
         self.queues.spilled(spilled.removed)
         return spilled
 
-    async def carry(self, clock: int, limits: Mapping[str, int]) -> bool:
+    async def carry(self, clock: int, limits: Mapping[str, int]) -> tuple[Write, bool]:
         """Say again what is pending of this box's oldest traffic below ``clock`` and up to a seq, and
-        remove its entries; also those of other boxes that have said so. Returns whether there may be more.
-        Raises as ``commit``.
+        remove its entries; also those of other boxes that have said so. Returns what was written, and whether
+        there may be more. Raises as ``commit``.
         """
         limit = limits.get(self.key.box, 0)
         entries = await self.read(reading.old_traffic, self.number, limit, clock, CARRY_OCTETS)
@@ -227,7 +228,7 @@ class Ledger:
                 )
             write.traffic.append(Dropped(entries[-1].seq))
         await self._record(write)
-        return bool(entries)
+        return write, bool(entries)
 
     async def thread(self, function: Callable[..., T], *args: object) -> T:
         return await trio.to_thread.run_sync(function, *args, limiter=self._limiter)
@@ -254,7 +255,10 @@ class Ledger:
             known.requests = await self.read(reading.find_requests, self.today, asked)
         for one in fresh:
             self.scene.mint.saw(one.entry.clock)
-        return self.taking.take(fresh, self.numbers | {b: n for n, b, _ in write.boxes}, known, write)
+        taken = self.taking.take(fresh, self.numbers | {b: n for n, b, _ in write.boxes}, known, write)
+        if not self.gaps:  # a copy says nothing: who it is made from has said it
+            await agree(self, taken, write)
+        return taken
 
     def _continuing(self, arrivals: Sequence[Checked], write: Write) -> list[Checked]:
         """Those that are news; notes boxes of which there was nothing before."""
@@ -349,14 +353,19 @@ class Ledger:
         if acked:
             write.traffic.append(Acked(node, acked))
 
-    async def _find_repeated(self, jobs: Sequence[Job]) -> dict[RequestKey, Done]:
+    async def _find_repeated(self, jobs: Sequence[Job], write: Write) -> dict[RequestKey, Done]:
         """What those requests came to that were carried out before, on another link."""
         recent = self.queues.requests
+        arrived = {
+            (fact.node, fact.key): Done(fact.msgid, fact.posted_ms, 0, fact.others)
+            for fact in write.effects
+            if isinstance(fact, Requested)
+        }
         keys = [(job, (job.node, job.key)) for job in jobs if job.lookup and job.key is not None]
         on_disk = [key for _, key in keys if key not in recent]
         found = await self.read(reading.find_requests, self.today, on_disk) if on_disk else {}
         for job, key in keys:
-            done = recent.get(key) or found.get(key)
+            done = arrived.get(key) or recent.get(key) or found.get(key)
             if done is not None and done.link != job.link:
                 found[key] = done
             else:

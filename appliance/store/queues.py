@@ -90,13 +90,7 @@ class AbsentSent(msgspec.Struct, frozen=True):
     head: bool
 
 
-class Voided(msgspec.Struct, frozen=True):
-    """Nobody is to get these messages any more."""
-
-    msgids: tuple[int, ...]
-
-
-Effect = Sent | AbsentSent | Acked | Inherited | Requested | NodeDropped | Voided
+Effect = Sent | AbsentSent | Acked | Inherited | Requested | NodeDropped
 """What changes the queues in memory."""
 
 
@@ -217,21 +211,6 @@ class Queues:
                 self._add(node, msgid, absent.rank, absent.size)
         return absent
 
-    def void(self, msgid: int) -> None:
-        """Nobody is to get the message; of the recent part, the commit removed the rows."""
-        absent, message = self.absent.get(msgid), self.messages.get(msgid)
-        if absent is not None:
-            if message is not None:
-                message.waiting -= len(absent.nodes)
-            absent.nodes.clear()
-        elif message is not None and message.waiting > 0:
-            for pending in self.nodes.values():
-                if msgid in pending.recent[message.rank]:
-                    del pending.recent[message.rank][msgid]
-                    pending.count -= 1
-                    pending.octets -= message.size
-            message.waiting = 0
-
     def acked(self, fact: Acked) -> None:
         """Messages of the recent part only; those in the table were removed by the commit."""
         if self.absent:
@@ -322,9 +301,6 @@ class Queues:
                 self.requested(effect)
             case NodeDropped():
                 self.node_dropped(effect.node)
-            case Voided():
-                for msgid in effect.msgids:
-                    self.void(msgid)
 
     def loaded(self, node: int, count: int, octets: int) -> None:
         """Rows of the table ``queue`` were found (or, with negative numbers, removed)."""

@@ -11,12 +11,15 @@ from operator import attrgetter
 
 import msgspec
 
-from appliance.site import TRAFFIC, Message, content_digest, decode_facts, facts
+from appliance.site import LASTING, TRAFFIC, Message, content_digest, decode_facts, facts
 from appliance.site.facts import Acked, Carried, Extended, Inherited, Requested, Sent
 from appliance.store import keys
 from appliance.store.arrivals import Octets
 from appliance.store.journal import Entry
-from appliance.store.queues import Absent, AbsentSent, Done, Effect, Queues, Voided
+from appliance.store.queues import Absent, AbsentSent, Done, Effect, Queues
+
+KINDS = (LASTING, TRAFFIC)
+"""Kinds of entries that this version understands."""
 
 PLACES = 256
 """place = seq * PLACES + box number."""
@@ -227,7 +230,7 @@ def replay_tail(connection: sqlite3.Connection, queues: Queues, files: Callable[
     }
     count = 0
     for entry in read_entries(connection, boxes(connection), spilled(connection)):
-        for fact in decode_facts(entry.body):
+        for fact in decode_facts(entry.body) if entry.kind in KINDS else ():
             for effect in _replayed(fact, nodes, heads, queues, files):
                 queues.apply(effect)
         count += 1
@@ -247,23 +250,12 @@ def _replayed(
             head = heads[fact.msgid]
             present = head and (fact.blob is None or files(fact.blob))
             yield fact if present else AbsentSent(fact, head)
-        case Requested():
-            known = queues.requests.get((fact.node, fact.key))
-            yield fact
-            if known is not None and known.msgid != fact.msgid:
-                yield Voided(loser(known, fact))
-        case Acked() | Inherited() | facts.NodeDropped():
+        case Acked() | Inherited() | Requested() | facts.NodeDropped():
             yield fact
 
 
 def _known(fact: Sent, queues: Queues) -> bool:
     return isinstance(fact, Carried) and fact.msgid in queues.messages
-
-
-def loser(known: Done, fact: Requested) -> tuple[int, ...]:
-    """Which messages go, of a request that two boxes carried out."""
-    less = min((known.msgid, *known.others), (fact.msgid, *fact.others))
-    return tuple(msgid for msgid in less if msgid)
 
 
 def _entry(row: tuple[int, int, int, bytes, bytes, bytes], known: Boxes) -> Entry:

@@ -26,8 +26,7 @@ CHECKED_AT_ONCE = 16
 
 class Replica:
     """``on_entries`` are called after each commit with what is new, this box's own and what it took in, in
-    that order everywhere; they must not block or raise. ``on_stale``: entries that were refused before are
-    wanted now, so positions have to be exchanged anew.
+    that order everywhere; they must not block or raise.
     """
 
     def __init__(
@@ -38,7 +37,6 @@ class Replica:
         submit: Callable[[Batch], None],
     ) -> None:
         self.on_entries: list[Callable[[Sequence[Arrival]], None]] = []
-        self.on_stale: list[Callable[[], None]] = []
         self.trusted: dict[str, bytes] = {}
         """Keys of boxes, besides those that the site knows: a copy begins with nothing."""
         self._ledger = ledger
@@ -89,7 +87,13 @@ class Replica:
         """Take in what box ``source`` sent. Everything new of it is on stable storage when this returns.
         Raises ``BadEntries`` (nothing was taken), ``DiskFull`` or another ``StoreError``. Cancelled, it may
         happen all the same.
+
+        From a revoked box nothing is taken. Entries of a revoked box that another one has are, whatever their
+        number: that one had them before it heard of it, and what it built on them must mean the same here.
         """
+        known = self._ledger.site.boxes.get(source)
+        if known is not None and known.cut is not None:
+            raise BadEntries(f"box {source} was put out of this site")
         checked = await self._check(arrivals)
         if checked:
             batch = Batch(checked, source)
@@ -106,9 +110,6 @@ class Replica:
         for count, arrival in enumerate(arrivals):
             head = self._ledger.heads.get(arrival.box)
             if head is not None and arrival.seq <= head.seq:
-                continue
-            known = site.boxes.get(arrival.box)
-            if known is not None and known.cut is not None and arrival.seq > known.cut:
                 continue
             public = keys.get(arrival.box)
             if public is None:

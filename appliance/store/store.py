@@ -24,8 +24,9 @@ import trio
 from msgspec import structs
 
 from appliance.log import get_logger
-from appliance.site import Decision, Limits, Message, Scene, Site, revoke_box, tell_lost
-from appliance.store import reading
+from appliance.site import Decision, Limits, Message, Scene, Site
+from appliance.site.facts import BoxRevoked
+from appliance.store import accounts, reading
 from appliance.store.arrivals import Arrival, BadEntries, Octets
 from appliance.store.blobs import Blobs
 from appliance.store.cache import Cache
@@ -39,7 +40,7 @@ from appliance.store.journal import KEY_NAME, BoxKey
 from appliance.store.ledger import Ledger
 from appliance.store.queues import Excluded, Queues
 from appliance.store.replica import Replica
-from appliance.store.taking import Checked, Taken
+from appliance.store.taking import Checked
 from appliance.store.upkeep import Upkeep
 
 log = get_logger(__name__)
@@ -49,6 +50,8 @@ MESSAGE_READ_OCTETS = 1 << 20
 SLOW_COMMIT_S = 0.004
 GATHER_SHARE = 0.1
 FULL_RETRY_S = 1.0
+ID_MAX = (1 << 63) - 1
+"""The database knows no higher numbers, so no message has one."""
 ONE_COPY = (
     "no other box is in reach, and this site is set to keep everything on two: see   pocket peer list"
     "   and the option peer.strict"
@@ -71,7 +74,9 @@ class Store:
         self._database = self._open_database(folder / DATABASE_NAME)
         self._ledger = Ledger(self._database, self.queues, self.disk, gaps)
         self.replica = Replica(self._ledger, self.blobs, self._deliver, self._submit_batch)
-        self.upkeep = Upkeep(self._database, self._ledger, self.blobs, self.cache, self.disk, settings)
+        self.upkeep = Upkeep(
+            self._database, self._ledger, self.blobs, self.cache, self.disk, settings, self._committed
+        )
         self._inbox = Inbox()
         self._stopping = False
         self._failure: StoreError | None = None
@@ -117,6 +122,8 @@ class Store:
             raise ValueError(
                 "the key file and the database are of different boxes: restore both from the same backup"
             )
+        if accounts.keep_up(connection):
+            log.info("accounts made anew from the journal", reason="another version was here before")
         self._ledger.load(connection, key, limits, self.blobs.has)
         self.copies.head = self._ledger.head.seq
         self.blobs.prepare(reading.blobs(connection))
@@ -160,7 +167,8 @@ class Store:
         """A node has a message. On stable storage with the next commit, within ``acks_delay_s``. ``known``:
         it is in the node's queue; else that is looked at, and nothing happens if it is not.
         """
-        self._inbox.ack(node, msgid, known)
+        if msgid <= ID_MAX:
+            self._inbox.ack(node, msgid, known)
 
     def awaits(self, node: int, msgid: int) -> bool:
         """Whether a message is in the recent part of a node's queue and not acknowledged by it."""
@@ -421,23 +429,29 @@ class Store:
         self._inbox.postpone(jobs[decided:])
         for message in write.messages:
             self.cache.put(message)
-        head = self._ledger.head.seq
-        if head != self.copies.head:
-            self.copies.committed(head)
-        if self.replica.on_entries and write.entries:
-            self._tell_boxes(write, checked)
+        self._committed(write, checked)
         dropped = [number for job in jobs[:decided] for number in job.decision.dropped]
         if dropped or write.dropped_nodes:
             self.on_dropped([*dropped, *write.dropped_nodes])
-        if decided:
+        if decided or write.messages:
             self.copies.hold(
                 {m.blob for m in write.messages if m.blob is not None},
                 [m.msgid for m in write.messages],
                 partial(self._tell, jobs[:decided], write.messages),
                 decided,
             )
-        if checked:
-            self._took(taken)
+        self._deliver(taken.messages)
+        for fact in write.changes:
+            if isinstance(fact, BoxRevoked):
+                self.copies.forget(fact.box)
+
+    def _committed(self, write: Write, checked: Sequence[Checked] = ()) -> None:
+        """Other boxes hear of it."""
+        head = self._ledger.head.seq
+        if head != self.copies.head:
+            self.copies.committed(head)
+        if self.replica.on_entries and write.entries:
+            self._tell_boxes(write, checked)
 
     def _tell(self, jobs: list[Job], messages: list[Message]) -> None:
         for job in jobs:
@@ -460,22 +474,6 @@ class Store:
             news.append(arrival)
         for listener in self.replica.on_entries:
             listener(news)
-
-    def _took(self, taken: Taken) -> None:
-        """Deliver what came from another box, and do what has to be done about it."""
-        self._deliver(taken.messages)
-        for lost in taken.lost:
-            self._inbox.jobs.append(Job(partial(tell_lost, lost=lost), lambda decision: None))
-        for box in taken.over:
-            head, known = self._ledger.heads.get(box), self.site.boxes.get(box)
-            if known is None or known.cut is None:
-                continue
-            if head is not None and known.cut < head.seq:
-                raise_cut = partial(revoke_box, box=box, seq=head.seq)
-                self._inbox.jobs.append(Job(raise_cut, lambda decision: None))
-            self.copies.forget(box)
-            for listener in self.replica.on_stale:
-                listener()
 
     def _deliver(self, messages: Sequence[Message]) -> None:
         """To those of their nodes that still wait for them."""

@@ -19,8 +19,7 @@ from appliance.site.facts import Acked, Carried, Dropped, Extended, LastingFact,
 from appliance.store.arrivals import Arrival, BadEntries, Octets
 from appliance.store.database import Write
 from appliance.store.journal import Entry, is_signed
-from appliance.store.queues import AbsentSent, Done, Queues, Voided
-from appliance.store.reading import loser
+from appliance.store.queues import AbsentSent, Done, Queues
 
 OCTETS_MAX = 1 << 17
 """Of one message: a frame head and data that are not a file."""
@@ -77,12 +76,13 @@ class Known:
 
 @dataclass(slots=True)
 class Taken:
-    """What is left to do after the commit: names that members of this box lost, boxes whose journals are
-    here beyond where another box has cut them off, and messages to be delivered.
+    """What comes of it besides: names that members of this box ``lost``, messages of requests that two boxes
+    carried out, which are ``void``, boxes that were ``revoked``, and ``messages`` to be delivered.
     """
 
     lost: list[NameLost] = field(default_factory=list)
-    over: list[str] = field(default_factory=list)
+    void: list[int] = field(default_factory=list)
+    revoked: list[str] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
 
 
@@ -119,6 +119,9 @@ class Taking:
             self._octets = one.octets
             for fact in one.facts:
                 self._fact(fact, numbers[one.entry.box])
+        nodes = self._site.nodes  # some may be dropped by a later entry, and the rows are written last
+        write.queued = [row for row in write.queued if row[0] in nodes]
+        write.quietly_queued = [row for row in write.quietly_queued if row[0] in nodes]
         return taken
 
     def _fact(self, fact: LastingFact | TrafficFact, number: int) -> None:
@@ -151,7 +154,7 @@ class Taking:
                 self._write.effects.append(change)
                 self._write.dropped_nodes.append(change.node)
         if isinstance(fact, facts.BoxRevoked):
-            self._taken.over.append(fact.box)
+            self._taken.revoked.append(fact.box)
 
     def _sent(self, fact: Sent) -> None:
         left = tuple(node for node in fact.nodes if node in self._site.nodes)
@@ -214,10 +217,8 @@ class Taking:
         key = fact.node, fact.key
         known = self._queues.requests.get(key) or self._known.requests.get(key)
         if known is not None and known.msgid != fact.msgid:
-            gone = loser(known, fact)
-            if known.msgid > fact.msgid:
-                fact = Requested(*key, known.msgid, known.posted_ms, known.others)
-            self._write.voids += gone
-            self._write.effects += [fact, Voided(gone)]
-        else:
-            self._write.effects.append(fact)
+            less = min((known.msgid, *known.others), (fact.msgid, *fact.others))
+            self._taken.void += [msgid for msgid in less if msgid]
+        if known is not None and known.msgid > fact.msgid:
+            fact = Requested(*key, known.msgid, known.posted_ms, known.others)
+        self._write.effects.append(fact)

@@ -16,7 +16,7 @@ from appliance.log import get_logger
 from appliance.store import reading
 from appliance.store.blobs import Blobs
 from appliance.store.cache import Cache
-from appliance.store.database import Database
+from appliance.store.database import Database, Write
 from appliance.store.disk import Disk
 from appliance.store.errors import DiskFull
 from appliance.store.jobs import StoreSettings
@@ -45,6 +45,7 @@ class Upkeep:
         cache: Cache,
         disk: Disk,
         settings: StoreSettings,
+        committed: Callable[[Write], None],
     ) -> None:
         self.trouble: str | None = None
         """What keeps the store from making anything durable, as of the last try; None if nothing does."""
@@ -55,6 +56,7 @@ class Upkeep:
         self._cache = cache
         self._disk = disk
         self._settings = settings
+        self._committed = committed
         self._last_spill = self._last_ballast = time.monotonic()
         self._rest_until = -math.inf
         self._last_cut = -math.inf  # soon: a box that is switched off often has to come to it, too
@@ -134,7 +136,9 @@ class Upkeep:
         more. The caller holds the lock.
         """
         try:
-            if await self._ledger.carry(self._ledger.clock - CARRY_AFTER_NS, self._limits()):
+            write, more = await self._ledger.carry(self._ledger.clock - CARRY_AFTER_NS, self._limits())
+            self._committed(write)
+            if more:
                 self._last_cut = now - CUT_EVERY_S
         except DiskFull as error:
             self._rest_until = now + FULL_REST_S

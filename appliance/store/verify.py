@@ -22,8 +22,8 @@ from appliance.site import TRAFFIC, Site, content_digest, decode_facts, facts
 from appliance.store import accounts
 from appliance.store.database import DATABASE_NAME
 from appliance.store.journal import KEY_NAME, BoxKey, Checker, Entry, box_id
-from appliance.store.queues import Done, Queues
-from appliance.store.reading import PLACES, boxes, loser, meta, newest, read_entries, replay_tail, spilled
+from appliance.store.queues import Queues
+from appliance.store.reading import KINDS, PLACES, boxes, meta, newest, read_entries, replay_tail, spilled
 
 PROBLEMS_MAX = 100
 PIECE = 1 << 20
@@ -118,7 +118,7 @@ class _Check:
 
     def _apply(self, entry: Entry) -> str | None:
         try:
-            for fact in decode_facts(entry.body):
+            for fact in decode_facts(entry.body) if entry.kind in KINDS else ():
                 self._replay.apply(fact)
         except (ValueError, KeyError) as error:
             return f"entry {entry.seq} of box {entry.box}: {error!r}"
@@ -242,7 +242,6 @@ class _Replay:
         self.sent: dict[int, facts.Sent] = {}
         self._waiting: dict[int, int] = {}
         self._heard: set[int] = set()
-        self._requests: dict[tuple[int, bytes], Done] = {}
 
     def apply(self, fact: Any) -> None:
         match fact:
@@ -262,9 +261,7 @@ class _Replay:
             case facts.Inherited():
                 for msgid, (rank, size) in list(self.queues.get(fact.source, {}).items()):
                     self._add(fact.node, msgid, rank, size)
-            case facts.Requested():
-                self._requested(fact)
-            case facts.Dropped():
+            case facts.Requested() | facts.Dropped():
                 pass
             case facts.NodeDropped():
                 self.site.apply(fact)
@@ -279,16 +276,6 @@ class _Replay:
         for node in fact.nodes:
             self._add(node, fact.msgid, fact.rank, fact.size)
         self._less(fact.msgid)
-
-    def _requested(self, fact: facts.Requested) -> None:
-        known = self._requests.get((fact.node, fact.key))
-        if known is not None and known.msgid != fact.msgid:
-            for msgid in loser(known, fact):
-                for queue in self.queues.values():
-                    if queue.pop(msgid, None):
-                        self._less(msgid)
-        if known is None or known.msgid < fact.msgid:
-            self._requests[fact.node, fact.key] = Done(fact.msgid, fact.posted_ms, 0, fact.others)
 
     def _add(self, node: int, msgid: int, rank: int, size: int) -> None:
         queue = self.queues.setdefault(node, {})

@@ -1,0 +1,71 @@
+"""What this box says, in the same commit, when what it takes in shows that boxes did not know of each other:
+
+- two boxes carried out the same request: the messages of one of them are acknowledged in the name of all
+  nodes that have yet to get them. Whichever boxes notice say so, and as it is only acknowledgements, all
+  others come to the same;
+- a name was claimed twice: the box where the claim was made that does not count tells its members;
+- a revoked box's journal is here beyond where it was cut off: the cut is raised to that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from appliance.site import revoke_box, tell_lost
+from appliance.site.facts import Acked, Sent
+from appliance.store import reading
+from appliance.store.database import Write
+from appliance.store.queues import AbsentSent
+from appliance.store.taking import Taken
+
+if TYPE_CHECKING:
+    from appliance.store.ledger import Ledger
+
+
+async def agree(ledger: Ledger, taken: Taken, write: Write) -> None:
+    """Add to ``write`` what comes of ``taken``. The accounts are up to it, the queues are not yet."""
+    if taken.void:
+        await _void(ledger, taken.void, write)
+    for lost in taken.lost:
+        decision = tell_lost(ledger.scene, lost)
+        write.traffic += decision.traffic
+        write.messages += decision.messages
+    seqs = {box: head.seq for box, head in ledger.heads.items()}
+    seqs |= {entry.box: entry.seq for _, entry in write.entries}
+    for box in {*taken.revoked, *(entry.box for _, entry in write.entries)} - {ledger.key.box}:
+        known = ledger.site.boxes.get(box)
+        if known is not None and known.cut is not None:
+            for fact in revoke_box(ledger.scene, box, seqs.get(box, 0)).lasting:
+                write.lasting.append(fact)
+                write.changes += ledger.site.apply(fact)
+
+
+async def _void(ledger: Ledger, msgids: list[int], write: Write) -> None:
+    """Nobody is to get the messages that has not got them."""
+    queues = ledger.queues
+    waiting: dict[int, set[int]] = {msgid: set() for msgid in msgids}
+    for msgid, nodes in (await ledger.read(reading.waiting_nodes, msgids)).items():
+        waiting[msgid].update(nodes)
+        rows = write.acks if msgid not in queues.absent else write.quiet_acks
+        rows += [(node, msgid) for node in nodes]
+    for effect in write.effects:
+        sent = effect.fact if isinstance(effect, AbsentSent) else effect
+        if isinstance(sent, Sent) and sent.msgid in waiting:
+            waiting[sent.msgid].update(sent.nodes)
+    for queued, acks in ((write.queued, write.acks), (write.quietly_queued, write.quiet_acks)):
+        for node, _, msgid, _ in queued:
+            if msgid in waiting:
+                waiting[msgid].add(node)
+                acks.append((node, msgid))
+    for msgid, absent in queues.absent.items():
+        if msgid in waiting:
+            waiting[msgid].update(absent.nodes)
+    for node, pending in queues.nodes.items():
+        for recent in pending.recent:
+            for msgid in recent.keys() & waiting.keys():
+                waiting[msgid].add(node)
+    by_node: dict[int, list[int]] = {}
+    for msgid, those in waiting.items():
+        for number in those & ledger.site.nodes.keys():
+            by_node.setdefault(number, []).append(msgid)
+    write.traffic += [Acked(node, tuple(sorted(ids))) for node, ids in sorted(by_node.items())]
