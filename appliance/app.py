@@ -32,7 +32,6 @@ import trio
 
 from appliance import log as logs
 from appliance import reset
-from appliance.arriving import Arrived, Tools, arrive
 from appliance.boxes import open_front, peer_found, site_id, start_peering
 from appliance.config import Config
 from appliance.control import ControlError, control_path
@@ -57,7 +56,7 @@ from appliance.session import (
     listen,
 )
 from appliance.site import Limits, find_owner
-from appliance.stop import OFF_STATUS, Reason, Stop
+from appliance.stop import OFF_STATUS, Ended, Reason, Stop
 from appliance.store import DiskFull, SchemaError, Store, StoreBroken, StoreError, StoreSettings
 
 log = logs.get_logger(__name__)
@@ -89,7 +88,7 @@ def run(config: Config) -> int:
     try:
         with only_one(config.data):
             sockets: list[socket.socket] = []
-            ended = Arrived("restart")
+            ended = Ended("restart")
             while ended.reason == "restart":
                 _finish_reset(config.data)
                 _finish_joining(config.data)
@@ -109,12 +108,14 @@ def run(config: Config) -> int:
     return _switch_off(config.panel.shutdown_command) if reason == "shutdown" else 0
 
 
-async def _main(config: Config, sockets: list[socket.socket], gave_up: str | None) -> Arrived:
+async def _main(config: Config, sockets: list[socket.socket], gave_up: str | None) -> Ended:
     health = Health()
     stop = Stop(config.data)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         facts = await trio.to_thread.run_sync(joining.find, config.data)
         if facts is not None:
+            from appliance.arriving import Tools, arrive  # of use once in a box's life
+
             tools = Tools(partial(_open_store, config, gaps=True), _asked_to_end)
             return await arrive(config, sockets, facts, signals, tools)
         store = await trio.to_thread.run_sync(_open_store, config, config.data)
@@ -138,12 +139,12 @@ async def _main(config: Config, sockets: list[socket.socket], gave_up: str | Non
             gc.collect()
             gc.freeze()
             gc.set_threshold(GC_THRESHOLD, 20, 100)
-            peering, hub = await start_peering(
+            peering, others = await start_peering(
                 main, config, health, words, service, listener, front, stop.restart
             )
             peering.gave_up = gave_up
             place = partial(_announced, service, sockets)
-            found = partial(peer_found, hub, store)
+            found = partial(peer_found, others, store)
             peering.local_name = await start_edges(main, config, health, words, stop, place, found)
             await main.start(partial(serve_control, control_path(config.data), words.handlers))
             main.start_soon(words.sample)
@@ -156,7 +157,7 @@ async def _main(config: Config, sockets: list[socket.socket], gave_up: str | Non
                 from appliance.metrics import serve_metrics
 
                 await main.start(partial(serve_metrics, config.metrics.listen, partial(words.status, {})))
-            await hub.settle(HEAR_OTHERS_S)
+            await others.settle(HEAR_OTHERS_S)
             async with trio.open_nursery() as links:
                 accepting = trio.CancelScope()
                 links.start_soon(_accept, listener, sockets, links, accepting, stop)
@@ -174,7 +175,7 @@ async def _main(config: Config, sockets: list[socket.socket], gave_up: str | Non
             health.stopped()
             main.cancel_scope.cancel()
     log.info("stopped")
-    return Arrived(stop.reason)
+    return Ended(stop.reason)
 
 
 def _announced(service: Service, sockets: list[socket.socket]) -> Announced:

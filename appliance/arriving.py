@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -27,13 +27,15 @@ from appliance.edges.start import start_edges
 from appliance.health import Health
 from appliance.notify import sd_notify, watchdog_interval_s
 from appliance.peering import folder as joining
-from appliance.peering.copying import Copying
 from appliance.session.certificate import fingerprint
 from appliance.session.sockets import accept
-from appliance.stop import Reason, Stop
+from appliance.stop import Ended, Stop
 from appliance.store import Store
 from appliance.store.journal import KEY_NAME, BoxKey
 from appliance.version import __version__
+
+if TYPE_CHECKING:
+    from appliance.peering.copying import Copying
 
 log = logs.get_logger(__name__)
 
@@ -48,14 +50,6 @@ class Tools:
 
     open_copy: Callable[[Path], Store]
     asked_to_end: Callable[[AsyncIterator[int], Stop], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """How it ended. ``gave_up``: why this box is none of the site's, and is blank again."""
-
-    reason: Reason
-    gave_up: str | None = None
 
 
 class JoiningWords:
@@ -127,10 +121,12 @@ async def arrive(
     facts: joining.Joining,
     signals: AsyncIterator[int],
     tools: Tools,
-) -> Arrived:
+) -> Ended:
     """Run until everything of the site is here, or the box is told to end. Raises ``OSError``,
     ``StoreError``, ``ValueError``.
     """
+    from appliance.peering.copying import Copying
+
     health, stop = Health(), Stop(config.data)
     key = await trio.to_thread.run_sync(BoxKey.load, config.data / joining.JOINING / KEY_NAME)
     words = JoiningWords(config, facts, key, health)
@@ -161,12 +157,12 @@ async def arrive(
     if done:
         await trio.to_thread.run_sync(joining.mark, config.data)
         log.info("everything is here", site=facts.site)
-        return Arrived("restart")
+        return Ended("restart")
     if copying.gave_up is not None:
         log.error("joining given up", reason=copying.gave_up)
         await trio.to_thread.run_sync(joining.give_up, config.data)
-        return Arrived("restart", copying.gave_up)
-    return Arrived(stop.reason)
+        return Ended("restart", copying.gave_up)
+    return Ended(stop.reason)
 
 
 async def _turn_away(listener: socket.socket) -> None:

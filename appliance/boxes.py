@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -31,32 +32,24 @@ from appliance.peering import (
     tell_place,
     write_identity,
 )
-from appliance.replication import hub
-from appliance.replication.hub import Hub
-from appliance.replication.identity import Identity as Key
-from appliance.session import Listener, Place, Service, addresses_of, let_peers_in
+from appliance.session import Caller, Listener, Place, Service, addresses_of, let_peers_in
 from appliance.session.certificate import ensure_certificate, fingerprint, fingerprint_of, server_context
-from appliance.session.company import Company
-from appliance.site import TRAFFIC, Identity, Site, decode_facts
-from appliance.site.facts import Sent
+from appliance.site import Identity, Site
 from appliance.store import Store
-from appliance.store.arrivals import Arrival
-from appliance.store.copies import Copies
-from appliance.store.journal import KEY_NAME
-from appliance.store.partial import Partials
-from appliance.version import __version__
+
+if TYPE_CHECKING:
+    from appliance.replication.hub import Hub
+    from appliance.replication.neighbour import PeerStatus
 
 log = get_logger(__name__)
 
-REACH_S = 90 * 86400.0
-"""How far back the journal reaches for a box that is away."""
+LOOK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """What clients and other boxes see. ``folder``: where the site's certificate and key are; None if the
-    household keeps them elsewhere. ``own``: where this box is reached. ``key``: this box's, and ``peers``
-    what is shown to other boxes.
+    """What clients see of the site. ``folder``: where the site's certificate and key are; None if the
+    household keeps them elsewhere. ``own``: where this box is reached.
     """
 
     identity: Identity
@@ -64,8 +57,6 @@ class Front:
     place: Place
     own: Callable[[], list[str]]
     folder: Path | None
-    key: Key
-    peers: ssl.SSLContext
 
 
 def box_name(config: Config) -> str:
@@ -84,8 +75,6 @@ async def open_front(config: Config, store: Store, sockets: Sequence[socket.sock
     """See to it that the site has this box and an identity, and that what clients see is that. Raises
     ``OSError``, ``ValueError``.
     """
-    keys = await trio.to_thread.run_sync(Key.load, config.data / KEY_NAME)
-    peers = await trio.to_thread.run_sync(keys.server_context)
     await ensure_box(store, box_name(config))
     folder = config.data / "tls"
     theirs = config.tls.cert is not None and config.tls.key is not None
@@ -99,19 +88,74 @@ async def open_front(config: Config, store: Store, sockets: Sequence[socket.sock
     own = own_addresses(config, sockets)
     return Front(
         identity,
-        _context(cert, key, peers),
+        server_context(cert, key),
         Place(partial(all_addresses, store, own), fingerprint(cert)),
         own,
         None if theirs else folder,
-        keys,
-        peers,
     )
 
 
-def _context(cert: Path, key: Path, peers: ssl.SSLContext) -> ssl.SSLContext:
-    context = server_context(cert, key)
-    let_peers_in(context, peers)
-    return context
+class Door:
+    """What is shown to those who connect: to clients the site's certificate, to other boxes, once there are
+    some, this box's.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._peers: ssl.SSLContext | None = None
+
+    def open_for(self, peers: ssl.SSLContext) -> None:
+        """Show this to other boxes."""
+        self._peers = peers
+        let_peers_in(self._listener.context, peers)
+
+    def change(self, context: ssl.SSLContext) -> None:
+        """Show this to clients from now on."""
+        if self._peers is not None:
+            let_peers_in(context, self._peers)
+        self._listener.context = context
+
+
+class Others:
+    """The links to the other boxes, made when there are some: their libraries take 8 MB, which a single box
+    need not pay. ``make`` makes them, and what is shown to the others.
+    """
+
+    def __init__(self, store: Store, make: Callable[[], tuple[Hub, ssl.SSLContext]], door: Door) -> None:
+        self._store = store
+        self._make = make
+        self._door = door
+        self.hub: Hub | None = None
+        self._made = trio.Event()
+
+    def peers(self) -> list[PeerStatus]:
+        """How they are."""
+        return self.hub.peers() if self.hub is not None else []
+
+    async def accept(self, caller: Caller) -> None:
+        """Serve a box that calls."""
+        if self.hub is not None:
+            await self.hub.accept(caller)
+
+    async def run(self) -> None:
+        """Keep the links up until cancelled. May be run again."""
+        while len(self._store.site.boxes) < 2:  # noqa: ASYNC110
+            await trio.sleep(LOOK_S)
+        if self.hub is None:
+            made, peers = await trio.to_thread.run_sync(self._make)
+            self._door.open_for(peers)
+            self.hub = made
+            self._made.set()
+        await self.hub.run()
+
+    async def settle(self, seconds: float) -> None:
+        """Wait until this box has what the others have, if there are any in reach, but not for longer."""
+        if len(self._store.site.boxes) < 2:
+            return
+        with trio.move_on_after(seconds):
+            await self._made.wait()
+            if self.hub is not None:
+                await self.hub.settle(seconds)
 
 
 async def start_peering(
@@ -123,118 +167,40 @@ async def start_peering(
     listener: Listener,
     front: Front,
     restart: Callable[[], None],
-) -> tuple[Peering, Hub]:
+) -> tuple[Peering, Others]:
     """Start what keeps this box one of several, and add the words about it."""
     store = service.store
     settings = Settings(config.data, box_name(config), front.own, theirs=front.folder is None)
-    links = _hub(config, service, health, front, lambda: peering)
-    links.on_tell.append(service.company.heard)
-    service.company.tell = links.tell
-    peering = Peering(service, links, health, settings, restart, listener.cut)
+    door = Door(listener)
+
+    def make() -> tuple[Hub, ssl.SSLContext]:
+        from appliance.linking import make_hub
+
+        found = front.own if config.peer.addresses else reachable(front.own)
+        return make_hub(config.data, service, health, settings.name, found, lambda: peering)
+
+    others = Others(store, make, door)
+    peering = Peering(service, others, health, settings, restart, listener.cut)
     service.household = peering.household
-    service.peers = links.accept
-    service.company.tell = links.tell
-    links.on_tell.append(service.company.heard)
-    links.on_link.append(partial(_in_reach, service))
-    store.upkeep.needed = partial(needed, store, links)
+    service.peers = others.accept
     listener.is_away = lambda: peering.out_of_service
     words.add(PeerWords(service, peering).handlers)
     words.figures = peering.standing.figures
     own = store.site.boxes.get(store.replica.own)
-    if own is not None and own.name != settings.name:
+    if own is not None and (own.name != settings.name or not own.addresses):
         await tell_place(store, settings.name, place_of(store, front.own))
-    nursery.start_soon(peering.outage.unless, links.run)
+    nursery.start_soon(peering.outage.unless, others.run)
     nursery.start_soon(peering.watch)
 
     def changed(identity: Identity) -> None:
         folder = config.data / "tls"
-        listener.context = _context(folder / "cert.pem", folder / "key.pem", front.peers)
+        door.change(server_context(folder / "cert.pem", folder / "key.pem"))
         service.name = identity.name
         service.place = Place(service.place.addresses, fingerprint_of(identity.cert))
 
     if front.folder is not None:
         nursery.start_soon(follow_identity, store, front.identity, changed, front.folder)
-    return peering, links
-
-
-class Reach:
-    """Hears which boxes are in reach, for those that have to do with it."""
-
-    def __init__(self, copies: Copies, company: Company) -> None:
-        self._copies = copies
-        self._company = company
-        self.confirmed = copies.confirmed
-        self.blob_confirmed = copies.blob_confirmed
-        self.progress = copies.progress
-
-    def reach(self, box: str, up: bool) -> None:
-        """A link to the box is there, or no more."""
-        self._copies.reach(box, up)
-        if up:
-            self._company.joined()
-        else:
-            self._company.parted(box)
-
-
-def _hub(
-    config: Config, service: Service, health: Health, front: Front, peering: Callable[[], Peering]
-) -> Hub:
-    store = service.store
-    found = front.own if config.peer.addresses else reachable(front.own)
-    site = hub.Site(
-        boxes=lambda: store.site.boxes,
-        addresses=lambda: place_of(store, found),
-        place=lambda addresses: tell_place(store, box_name(config), addresses),
-        warn=health.warn,
-        named=named_blobs,
-        on_gap=lambda source: peering().copy_again(source),
-        on_restored=lambda reason: peering().restored(reason),
-        on_revoked=lambda by: peering().put_out(by),
-        program=__version__,
-    )
-    partials = Partials(store.blobs)
-    reach = Reach(store.copies, service.company)
-    return hub.Hub(front.key, store.replica, reach, partials, site)
-
-
-def _in_reach(service: Service, box: str, up: bool) -> None:
-    if up:
-        service.company.joined()
-    else:
-        service.company.parted(box)
-
-
-def needed(store: Store, links: Hub) -> dict[str, int] | None:
-    """Up to which seq of each journal every other box has it, as far as is known. None if that does not
-    count: there is none, or it has been away for so long that it has to take a copy.
-    """
-    heads = store.replica.positions()
-    limits: dict[str, int] | None = None
-    for box, info in store.site.boxes.items():
-        if box == store.replica.own or info.cut is not None or _is_long_gone(store, links, box):
-            continue
-        neighbour = links.neighbours.get(box)
-        confirmed = neighbour.confirmed if neighbour is not None else {}
-        if limits is None:
-            limits = {journal: head.seq for journal, head in heads.items()}
-        limits = {journal: min(seq, confirmed.get(journal, 0)) for journal, seq in limits.items()}
-    return limits
-
-
-def _is_long_gone(store: Store, links: Hub, box: str) -> bool:
-    """Whether nothing was heard of a box for as long as the journal reaches."""
-    neighbour = links.neighbours.get(box)
-    if neighbour is not None and neighbour.seen_at is not None:
-        return trio.current_time() - neighbour.seen_at > REACH_S
-    return store.replica.clock - store.replica.clock_of(box) > REACH_S * 1e9
-
-
-def named_blobs(arrival: Arrival) -> list[bytes]:
-    """The hashes of the files that an entry names."""
-    if arrival.kind != TRAFFIC:
-        return []
-    facts = decode_facts(arrival.body)
-    return [fact.blob for fact in facts if isinstance(fact, Sent) and fact.blob is not None]
+    return peering, others
 
 
 def site_id(site: Site) -> str:
@@ -247,8 +213,11 @@ def site_id(site: Site) -> str:
     return sha256(b"pocket site " + first.public).hexdigest()[:8]
 
 
-def peer_found(links: Hub, store: Store, announced: str, addresses: list[str], port: int) -> None:
+def peer_found(others: Others, store: Store, announced: str, addresses: list[str], port: int) -> None:
     """A box of the site was seen in the network under the id by which boxes are announced."""
+    links = others.hub
+    if links is None:
+        return
     for box in store.site.boxes.values():
         if sha256(box.public).hexdigest()[:8] == announced:
             for address in reversed(addresses):

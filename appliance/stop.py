@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,16 @@ OFF_STATUS = 86
 """The exit status of a box that somebody shut down with the button: systemd is told not to start it again
 (RestartPreventExitStatus).
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run of the box ended. ``gave_up``: why it is none of the site's that it was to join, and is blank
+    again.
+    """
+
+    reason: Reason
+    gave_up: str | None = None
 
 
 class Stop:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
+import msgspec
 import trio
 
 from appliance.log import get_logger
@@ -29,10 +31,11 @@ class Household:
     was given twice, both sides see it, the earlier one stays and the other is put out again.
     """
 
-    def __init__(self, service: Service, standing: Standing) -> None:
+    def __init__(self, service: Service, standing: Standing, own_addresses: Callable[[], list[str]]) -> None:
         self._service = service
         self._store = service.store
         self._standing = standing
+        self._own_addresses = own_addresses
 
     def gift(self, card: BoxCard) -> BoxGift:
         """Raises ``NotNow``."""
@@ -46,9 +49,16 @@ class Household:
             self._service.place.fingerprint,
             identity.cert,
             identity.key,
-            [entry_of(box) for box in self._standing.all],
+            [self._entry(box) for box in self._standing.all],
             self._standing.own,
         )
+
+    def _entry(self, box: Box) -> BoxEntry:
+        """This box is told where it is at this moment: the new one finds it there."""
+        entry = entry_of(box)
+        if box.box != self._standing.own:
+            return entry
+        return msgspec.structs.replace(entry, addresses=self._own_addresses()[:BOX_ADDRESSES_MAX])
 
     async def admit(self, card: BoxCard) -> int:
         """Raises ``NotNow``: it is not in then. Cancelled, it may be."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from appliance.replication.neighbour import PeerStatus
+if TYPE_CHECKING:
+    from appliance.replication.neighbour import PeerStatus
 
 
 class Links(Protocol):

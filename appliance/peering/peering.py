@@ -16,7 +16,6 @@ from appliance.pairing import BadCode, BoxCard, Code
 from appliance.pairing.gifts import BOX_ADDRESSES_MAX
 from appliance.peering import folder as joining
 from appliance.peering.errors import NotLetIn, PeeringError
-from appliance.peering.guest import ask
 from appliance.peering.household import Household, entry_of
 from appliance.peering.identity import renew_identity
 from appliance.peering.links import Links
@@ -73,7 +72,7 @@ class Peering:
         cut: Callable[[], int],
     ) -> None:
         self.standing = Standing(service.store, links)
-        self.household = Household(service, self.standing)
+        self.household = Household(service, self.standing, settings.own_addresses)
         self.outage = Outage()
         self.local_name: LocalName | None = None
         """Set when the box is announced in the network."""
@@ -194,6 +193,8 @@ class Peering:
             raise PeeringError("this box is being paired already: wait a moment")
         self._asking = True
         folder = self._settings.folder
+        from appliance.peering.guest import ask  # of use once in a box's life
+
         try:
             key = await trio.to_thread.run_sync(joining.new_key, folder)
             own = self._settings.own_addresses()[:BOX_ADDRESSES_MAX]

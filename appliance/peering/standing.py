@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from appliance.health import Peer as PeerHealth
 from appliance.peering.links import Links
-from appliance.replication.neighbour import PeerStatus
 from appliance.site import Box
 from appliance.store import Store
 from appliance.version import __version__
+
+if TYPE_CHECKING:
+    from appliance.replication.neighbour import PeerStatus
 
 State = Literal["here", "in sync", "behind", "joining", "away", "never seen", "refused", "revoked"]
 LACKS: dict[State, str] = {

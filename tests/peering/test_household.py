@@ -11,6 +11,8 @@ from appliance.session import NotNow
 from appliance.site import add_box, revoke_box
 from tests.peering.kit import house, new_key
 
+HERE = "=192.168.1.5:4433"
+
 
 def card(folder, name="kitchen"):
     return BoxCard(new_key(folder / f"{name}.key").public, name, ["=192.168.1.6:4433"])
@@ -19,7 +21,7 @@ def card(folder, name="kitchen"):
 def run(test, folder):
     async def main():
         async with house(folder) as home:
-            await test(home, Household(home.service, home.standing))
+            await test(home, Household(home.service, home.standing, lambda: [HERE]))
 
     trio.run(main)
 
@@ -28,7 +30,7 @@ def test_the_first_other_box_gets_slot_1(tmp_path):
     async def test(home, household):
         gift = household.gift(card(tmp_path))
         assert (gift.site, gift.host) == ("Home", home.standing.own)
-        assert [entry.name for entry in gift.boxes] == ["own"]
+        assert [(entry.name, entry.addresses) for entry in gift.boxes] == [("own", [HERE])]
         assert await household.admit(card(tmp_path)) == 1
         (box,) = home.standing.others
         assert (box.slot, box.name, box.addresses) == (1, "kitchen", ()), "it places itself when it serves"

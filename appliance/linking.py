@@ -1,0 +1,99 @@
+"""The links to other boxes, put together: imported when there is another box, and not before."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from appliance.health import Health
+from appliance.peering import Peering, place_of, tell_place
+from appliance.replication import hub
+from appliance.replication.hub import Hub
+from appliance.replication.identity import Identity
+from appliance.session import Service
+from appliance.site import TRAFFIC, decode_facts
+from appliance.site.facts import Sent
+from appliance.store import Store
+from appliance.store.arrivals import Arrival
+from appliance.store.journal import KEY_NAME
+from appliance.store.partial import Partials
+from appliance.version import __version__
+
+REACH_S = 90 * 86400.0
+"""How far back the journal reaches for a box that is away."""
+
+
+def make_hub(
+    folder: Path,
+    service: Service,
+    health: Health,
+    name: str,
+    found: Callable[[], list[str]],
+    peering: Callable[[], Peering],
+) -> tuple[Hub, ssl.SSLContext]:
+    """The links, and what is shown to other boxes. ``name``: what this box is called, ``found`` where it is
+    reached. Blocks. Raises ``OSError``, ``ValueError``.
+    """
+    identity = Identity.load(folder / KEY_NAME)
+    store = service.store
+    site = hub.Site(
+        boxes=lambda: store.site.boxes,
+        addresses=lambda: place_of(store, found),
+        place=lambda addresses: tell_place(store, name, addresses),
+        warn=health.warn,
+        named=named_blobs,
+        on_gap=lambda source: peering().copy_again(source),
+        on_restored=lambda reason: peering().restored(reason),
+        on_revoked=lambda by: peering().put_out(by),
+        program=__version__,
+    )
+    links = Hub(identity, store.replica, store.copies, Partials(store.blobs), site)
+    links.on_tell.append(service.company.heard)
+    service.company.tell = links.tell
+    links.on_link.append(partial(_in_reach, service))
+    store.upkeep.needed = partial(needed, store, links)
+    return links, identity.server_context()
+
+
+def _in_reach(service: Service, box: str, up: bool) -> None:
+    if up:
+        service.company.joined()
+    else:
+        service.company.parted(box)
+
+
+def needed(store: Store, links: Hub) -> dict[str, int] | None:
+    """Up to which seq of each journal every other box has it, as far as is known. None if that does not
+    count: there is none, or it has been away for so long that it has to take a copy.
+    """
+    heads = store.replica.positions()
+    limits: dict[str, int] | None = None
+    for box, info in store.site.boxes.items():
+        if box == store.replica.own or info.cut is not None or _is_long_gone(store, links, box):
+            continue
+        neighbour = links.neighbours.get(box)
+        confirmed = neighbour.confirmed if neighbour is not None else {}
+        if limits is None:
+            limits = {journal: head.seq for journal, head in heads.items()}
+        limits = {journal: min(seq, confirmed.get(journal, 0)) for journal, seq in limits.items()}
+    return limits
+
+
+def _is_long_gone(store: Store, links: Hub, box: str) -> bool:
+    """Whether nothing was heard of a box for as long as the journal reaches."""
+    neighbour = links.neighbours.get(box)
+    if neighbour is not None and neighbour.seen_at is not None:
+        return trio.current_time() - neighbour.seen_at > REACH_S
+    return store.replica.clock - store.replica.clock_of(box) > REACH_S * 1e9
+
+
+def named_blobs(arrival: Arrival) -> list[bytes]:
+    """The hashes of the files that an entry names."""
+    if arrival.kind != TRAFFIC:
+        return []
+    facts = decode_facts(arrival.body)
+    return [fact.blob for fact in facts if isinstance(fact, Sent) and fact.blob is not None]
