@@ -12,6 +12,7 @@ from appliance.replication.copying import MARKER, Copier, Source, Spoiled
 from appliance.replication.interface import Octets
 from appliance.store.blobs import Blobs
 from appliance.store.disk import Disk
+from appliance.store.partial import Partials
 from tests.replication.fakes import FakeReplica
 from tests.replication.household import Home, Known, Wire, identity_of, until
 
@@ -95,6 +96,29 @@ def test_a_copy_is_complete_closed_and_marked(home):
             await joining.copier.run()
             assert len(joining.stores) == 1, "there is nothing left to do"
             assert joining.identity.box not in a.copies.seqs, "a copy counts as no second copy"
+
+    run(main)
+
+
+def test_it_waits_for_attachments_however_long_they_take(home, monkeypatch):
+    read = Partials.read
+
+    async def slowly(*asked):
+        await trio.sleep(0.4)
+        return await read(*asked)
+
+    monkeypatch.setattr(Partials, "read", slowly)
+
+    async def main():
+        a = home.box(1)
+        octets = os.urandom(2_000_000)
+        sha = a.put_blob(octets)
+        a.replica.add(blobs={sha: len(octets)})
+        async with home.running(a):
+            joining = Joining(home, 5, a)
+            known(home, joining, 5)
+            await joining.copier.run()
+            assert joining.stores[0].blobs.path(sha).read_bytes() == octets
 
     run(main)
 
