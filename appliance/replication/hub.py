@@ -27,9 +27,8 @@ from appliance.replication.identity import Identity, dial_context
 from appliance.replication.interface import Arrival, BoxState, Copies, Replica
 from appliance.replication.link import HANDSHAKE_S, Session
 from appliance.replication.neighbour import Neighbour, PeerStatus
-from appliance.replication.view import Site
+from appliance.replication.view import Placing, Site
 from appliance.session import Caller, LinkLost
-from appliance.store import StoreError
 from appliance.store.partial import Partials
 
 __all__ = ["Hub", "Site"]
@@ -37,7 +36,6 @@ __all__ = ["Hub", "Site"]
 log = get_logger(__name__)
 
 LOOK_S: Final = 0.5
-PLACE_S: Final = 5.0
 MARKS_MAX: Final = 240
 SETTLE_LOOK_S: Final = 0.02
 
@@ -63,7 +61,7 @@ class Hub:
         self._callers: dict[Session, Caller] = {}
         self._marks: deque[tuple[float, Mapping[str, int]]] = deque(maxlen=MARKS_MAX)
         self._nursery: trio.Nursery | None = None
-        self._placed_at = float("-inf")
+        self.placing = Placing(site, replica.own)
         self._sync = Shop(replica, replica.read, True, partials.read, site.complete, site.program)
         self._copy = Shop(replica, replica.read_all, False, partials.read, site.complete, site.program)
 
@@ -118,7 +116,7 @@ class Hub:
                 task_status.started()
                 while True:
                     self._look(nursery)
-                    await self._place()
+                    await self.placing.look()
                     with trio.move_on_after(LOOK_S):
                         await self._bell.wait()
         finally:
@@ -167,20 +165,6 @@ class Hub:
             if journal is not None:
                 log.warning("entries are gone: a copy has to be taken", peer=neighbour.box, journal=journal)
                 self._site.on_gap(neighbour.box)
-
-    async def _place(self) -> None:
-        """Make known where this box is reached, if that is news."""
-        if trio.current_time() - self._placed_at < PLACE_S:
-            return
-        self._placed_at = trio.current_time()
-        own = self._site.boxes().get(self._replica.own)
-        addresses = tuple(self._site.addresses())
-        if own is None or tuple(own.addresses) == addresses:
-            return
-        try:
-            await self._site.place(addresses)
-        except StoreError as error:
-            log.warning("this box's addresses could not be made known", error=str(error))
 
     async def _keep(self, neighbour: Neighbour) -> None:
         """Call whenever there is no link."""

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
+import trio
+
+from appliance.log import get_logger
 from appliance.replication.interface import Arrival, BoxState
+from appliance.store import StoreError
+
+log = get_logger(__name__)
+
+PLACE_S: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -27,3 +36,27 @@ class Site:
     on_revoked: Callable[[str], None]
     complete: Callable[[], bool] = lambda: True
     program: str = ""
+
+
+class Placing:
+    """Makes known where this box, ``own``, is reached, when that is news."""
+
+    def __init__(self, site: Site, own: str) -> None:
+        self.looked_at = float("-inf")
+        self._site = site
+        self._own = own
+
+    async def look(self) -> None:
+        """Every ``PLACE_S``."""
+        now = trio.current_time()
+        if now - self.looked_at < PLACE_S:
+            return
+        self.looked_at = now
+        known = self._site.boxes().get(self._own)
+        addresses = tuple(self._site.addresses())
+        if known is None or tuple(known.addresses) == addresses:
+            return
+        try:
+            await self._site.place(addresses)
+        except StoreError as error:
+            log.warning("this box's addresses could not be made known", error=str(error))

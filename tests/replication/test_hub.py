@@ -197,7 +197,7 @@ def test_a_box_makes_its_own_address_known(home):
         a, b = home.box(1), home.box(2)
         async with home.running(a, b):
             home.boxes[a.id].addresses = ()
-            a.hub._placed_at = float("-inf")
+            a.hub.placing.looked_at = float("-inf")
             await until(lambda: home.boxes[a.id].addresses == (a.address,))
 
     trio.run(main)

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from appliance.boxes import named_blobs
 from appliance.replication import Copier, Hub, Identity, Site, Source
 from appliance.session import LinkLost
-from appliance.site import Limits
+from appliance.site import TRAFFIC, Limits, decode_facts
 from appliance.site.boxes import add_box, place_box, revoke_box
+from appliance.site.facts import Sent
 from appliance.store import Store, StoreSettings
+from appliance.store.arrivals import Arrival
 from appliance.store.journal import KEY_NAME, BoxKey
 from appliance.store.partial import Partials
 from tests.replication.household import Box, Home, until
@@ -25,6 +26,11 @@ from tests.store.kit import SETTINGS, Device, member, pending
 def opened(folder: Path, gaps: bool = False) -> Store:
     settings = StoreSettings(**{**SETTINGS, "second_copy_wait_s": 2.0})
     return Store.open(folder, settings, Limits(disk_octets_per_member=1 << 40), gaps=gaps)
+
+
+def named_blobs(arrival: Arrival) -> list[bytes]:
+    facts = decode_facts(arrival.body) if arrival.kind == TRAFFIC else []
+    return [fact.blob for fact in facts if isinstance(fact, Sent) and fact.blob is not None]
 
 
 class RealBox(Box):
