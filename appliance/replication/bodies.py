@@ -23,6 +23,8 @@ from appliance.replication.frames import (
     SIGNATURE_OCTETS,
 )
 from appliance.replication.interface import Arrival, Octets, Position
+from appliance.site import TRAFFIC, decode_facts
+from appliance.site.facts import Acked
 
 _Box = Annotated[str, Meta(min_length=BOX_CHARS, max_length=BOX_CHARS)]
 _Number = Annotated[int, Meta(ge=0, le=ID_MAX)]
@@ -86,6 +88,16 @@ def encode_numbers(numbers: Sequence[int]) -> bytes:
 def decode_numbers(data: bytes) -> list[int]:
     found: list[int] = _decode(_numbers, data)
     return found
+
+
+def is_light(arrival: Arrival) -> bool:
+    """Whether an entry has nothing but acknowledgements by nodes, for which nobody waits."""
+    if arrival.kind != TRAFFIC or arrival.octets:
+        return False
+    try:
+        return all(isinstance(fact, Acked) for fact in decode_facts(arrival.body))
+    except ValueError:
+        return False
 
 
 def encode_entries(arrivals: Sequence[Arrival]) -> bytes:

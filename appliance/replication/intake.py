@@ -1,7 +1,10 @@
 """What came from one peer and is to be absorbed: gathered into batches, each of which is one commit.
 
-Bounds: a batch has ``BATCH_OCTETS`` and ``BATCH_ENTRIES``, or is one frame. When ``full``, whoever reads has
-to wait; a peer that keeps to its window never makes it so, but for entries that are larger than that.
+An entry whose octets come in parts is put together first: it is stored with them, in the same commit.
+
+Bounds: of such an entry ``PARTS_OCTETS``; a batch has ``BATCH_OCTETS`` and ``BATCH_ENTRIES``, or is one frame
+or one such entry. When ``full``, whoever reads has to wait; a peer that keeps to its window never makes it
+so, but for entries that are larger than that.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from appliance.replication.errors import BadFrame
 from appliance.replication.events import Entries, Messages, Reached
@@ -19,15 +22,15 @@ from appliance.replication.stream import WINDOW_OCTETS
 BATCH_OCTETS: Final = 1 << 20
 BATCH_ENTRIES: Final = 1000
 HELD_OCTETS_MAX: Final = 2 * WINDOW_OCTETS
+PARTS_OCTETS: Final = 8 << 20
 
 
 class Work(Struct, frozen=True):
-    """Absorb the entries, give the octets, then confirm how far these boxes' entries are here. ``reached``:
-    what to note after that.
+    """Absorb the entries, then confirm how far these boxes' entries are here. ``reached``: what to note after
+    that.
     """
 
     arrivals: list[Arrival]
-    messages: list[Octets]
     live: bool
     confirm: set[str]
     reached: dict[str, Position] | None = None
@@ -36,12 +39,14 @@ class Work(Struct, frozen=True):
 class Intake:
     def __init__(self) -> None:
         self.epoch = 0
-        self._queue: deque[tuple[Entries | Messages | Reached, bool]] = deque()
+        self._queue: deque[Entries | Reached] = deque()
         self._octets = 0
         self._parts_due = 0
+        self._first: Entries
+        """What the parts that are due belong to."""
+        self._parts: list[Octets] = []
+        self._parts_octets = 0
         self._skipping = False
-        self._unconfirmed: set[str] = set()
-        """Boxes whose entries are absorbed while parts are missing."""
 
     @property
     def full(self) -> bool:
@@ -51,24 +56,41 @@ class Intake:
         return bool(self._queue)
 
     def put(self, event: Entries | Messages | Reached) -> None:
-        """Raises ``BadFrame`` if parts are missing, or none are due."""
+        """Raises ``BadFrame`` if parts are missing, or none are due, or they are too large."""
         if isinstance(event, Messages):
-            if not self._parts_due:
-                raise BadFrame("octets that belong to no entry")
-            self._parts_due -= 1
-            if self._skipping:
-                return
-        elif self._parts_due:
+            self._put_part(event)
+            return
+        if self._parts_due:
             raise BadFrame("octets of an entry are missing")
-        else:
-            self._skipping = event.epoch != self.epoch
-            if isinstance(event, Entries):
-                self._parts_due = event.follow
-            if self._skipping:
-                return
-        if not isinstance(event, Reached):
+        self._skipping = event.epoch != self.epoch
+        if isinstance(event, Entries) and event.follow:
+            if len(event.arrivals) != 1:
+                raise BadFrame("parts that belong to several entries")
+            self._parts_due, self._first = event.follow, event
+            self._parts, self._parts_octets = [], event.octets
+        elif not self._skipping:
+            self._append(event)
+
+    def _put_part(self, event: Messages) -> None:
+        if not self._parts_due:
+            raise BadFrame("octets that belong to no entry")
+        self._parts_due -= 1
+        if self._skipping:
+            return
+        self._parts += event.messages
+        self._parts_octets += event.octets
+        if self._parts_octets > PARTS_OCTETS:
+            raise BadFrame("an entry with more octets than is allowed")
+        if not self._parts_due:
+            [arrival] = self._first.arrivals
+            whole = structs.replace(arrival, octets=(*arrival.octets, *self._parts))
+            self._append(structs.replace(self._first, arrivals=[whole], octets=self._parts_octets))
+            self._parts = []
+
+    def _append(self, event: Entries | Reached) -> None:
+        if isinstance(event, Entries):
             self._octets += event.octets
-        self._queue.append((event, not self._parts_due))
+        self._queue.append(event)
 
     def begin_anew(self, epoch: int) -> None:
         """Forget what waits. Only entries of this epoch count from here on: the peer sent others before it
@@ -85,23 +107,19 @@ class Intake:
         octets = 0
         live = True
         while self._queue:
-            event, whole = self._queue[0]
-            if isinstance(event, Entries) and arrivals:
-                too_large = octets + event.octets > BATCH_OCTETS
-                if too_large or len(arrivals) + len(event.arrivals) > BATCH_ENTRIES or not whole:
+            event = self._queue[0]
+            if isinstance(event, Reached):
+                if arrivals:
                     break
-            elif arrivals:
+                self._queue.popleft()
+                return Work([], True, set(), event.positions)
+            if arrivals and (
+                octets + event.octets > BATCH_OCTETS or len(arrivals) + len(event.arrivals) > BATCH_ENTRIES
+            ):
                 break
             self._queue.popleft()
-            if isinstance(event, Reached):
-                return Work([], [], True, set(), event.positions)
             self._octets -= event.octets
-            if isinstance(event, Messages):
-                return Work([], event.messages, True, self._unconfirmed if whole else set())
             arrivals += event.arrivals
             octets += event.octets
             live = live and event.live
-            if not whole:
-                self._unconfirmed = {arrival.box for arrival in arrivals}
-                return Work(arrivals, [], live, set())
-        return Work(arrivals, [], live, {arrival.box for arrival in arrivals}) if arrivals else None
+        return Work(arrivals, live, {arrival.box for arrival in arrivals}) if arrivals else None

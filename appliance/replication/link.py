@@ -11,10 +11,10 @@ commit for ``REST_SHARE`` of the time that took, and so it does when it reads fo
 Everything that can go wrong on a link ends in ``run``, which tells the other side why, where it can. The peer
 is gone when nothing came for ``GONE_S``; each side says something every ``BEAT_S``.
 
-Bounds, in octets: one frame that is coming in (4 MiB, and 64 KiB of header), what is to be absorbed (4 MiB,
-and one frame), what goes out (4 MiB queue, 4 MiB backlog, 1 MiB read, 512 KiB of a blob, 256 KiB of messages,
-64 tells of 64 KiB), chunks that wait to be written (1 MiB for each file, 2 files): less than 28 MiB when all
-of it is full, and usually next to nothing.
+Bounds, in octets: one frame that is coming in (4 MiB, and 64 KiB of header), an entry in parts (8 MiB),
+what is to be absorbed (4 MiB, and one such entry), what goes out (4 MiB queue, 4 MiB backlog, 1 MiB read,
+512 KiB of a blob, 256 KiB of messages, 64 tells of 64 KiB), chunks that wait to be written (1 MiB for each
+file, 2 files): less than 42 MiB when all of it is full, and usually next to nothing.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from appliance.store import DiskFull, StoreError
 log = get_logger(__name__)
 
 BEAT_S: Final = 1.0
+COMPANY_S: Final = 0.05
 GONE_S: Final = 3.0
 HANDSHAKE_S: Final = 5.0
 FAREWELL_S: Final = 1.0
@@ -82,7 +83,7 @@ class Session:
         self._scope = trio.CancelScope()
         self._farewell: bytes | None = None
         self._sender, self._absorber, self._feeder, self._server = Bell(), Bell(), Bell(), Bell()
-        self._room = Bell()
+        self._room, self._lonely = Bell(), Bell()
 
     @property
     def proven(self) -> bool:
@@ -95,10 +96,13 @@ class Session:
 
     # what others call
 
-    def push(self, arrivals: Sequence[Arrival]) -> None:
-        """These were applied here."""
+    def push(self, arrivals: Sequence[Arrival], light: bool = False) -> None:
+        """These were applied here. ``light``: nobody waits for them, so they wait for company."""
         self.stream.push(arrivals)
-        self.wake()
+        if light:
+            self._lonely.ring()
+        else:
+            self.wake()
 
     def wake(self) -> None:
         """There may be something to send, or to read for that."""
@@ -128,12 +132,6 @@ class Session:
         if box not in self.stream.barred:
             self.stream.bar(box)
             self.say(lambda link: link.say_bar(box))
-
-    def begin_anew(self) -> None:
-        """Have the other side send from where this one stands."""
-        if self.open:
-            self._epoch += 1
-            self._say_state()
 
     def end(self, error: PeerError | LinkLost) -> None:
         """End the link; the other side is told why, if it takes it within ``FAREWELL_S``."""
@@ -167,6 +165,7 @@ class Session:
                             self._feed,
                             self._serve,
                             self._beat,
+                            self._find_company,
                         ):
                             nursery.start_soon(self._guard, task)
                 except PeerError as error:
@@ -319,6 +318,13 @@ class Session:
             self._sender.ring()
             await trio.sleep(BEAT_S)
 
+    async def _find_company(self) -> None:
+        """Acknowledgements alone would cost the other side a commit of their own, and delay the next."""
+        while True:
+            await self._lonely.wait()
+            await trio.sleep(COMPANY_S)
+            self.wake()
+
     async def _absorb(self) -> None:
         rest_s = FULL_REST_S
         while True:
@@ -345,8 +351,6 @@ class Session:
         if arrivals:
             self.stream.came(arrivals)
             await replica.absorb(arrivals, self.box)
-        if work.messages:
-            await replica.give_octets(work.messages)
         if work.confirm:
             positions = replica.positions()
             self.say_have({box: positions[box].seq for box in work.confirm if box in positions})

@@ -160,7 +160,6 @@ class End:
         self.outgoing.stream.came(work.arrivals)
         if work.arrivals:
             self.replica.absorb_now(work.arrivals)
-        self.replica.give_now(work.messages)
         if work.confirm:
             self.outgoing.say_have({box: self.replica.heads[box].seq for box in work.confirm})
         if work.reached is not None:
