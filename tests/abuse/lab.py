@@ -53,8 +53,9 @@ class Cable:
         self.addresses = addresses
         self.cut = False
         """Whether packets are lost, both ways."""
+        self.delay_s = delay_s
+        """For packets that come from now on."""
         self._ends = ends
-        self._delay_s = delay_s
         self._wake, self._closing = os.pipe()
         self._thread = threading.Thread(target=self._carry, daemon=True)
         self._thread.start()
@@ -73,7 +74,7 @@ class Cable:
                 with contextlib.suppress(BlockingIOError):
                     while len(under_way) < 2 * QUEUE_PACKETS:
                         packet = os.read(descriptor, PACKET_OCTETS)
-                        under_way.append((time.monotonic() + self._delay_s, other[descriptor], packet))
+                        under_way.append((time.monotonic() + self.delay_s, other[descriptor], packet))
             now = time.monotonic()
             while under_way and under_way[0][0] <= now:
                 _, end, packet = under_way.popleft()

@@ -229,13 +229,13 @@ class Lab:
     def __init__(self):
         self.prefix = f"mdns{os.getpid()}"
         self.machines = {}
-        self._switch = f"{self.prefix}-switch"
+        self.switch = f"{self.prefix}-switch"
 
     def __enter__(self):
         try:
-            ip("netns", "add", self._switch)
-            ip("-n", self._switch, "link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
-            ip("-n", self._switch, "link", "set", "br0", "up")
+            ip("netns", "add", self.switch)
+            ip("-n", self.switch, "link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
+            ip("-n", self.switch, "link", "set", "br0", "up")
         except BaseException:
             self.__exit__()
             raise
@@ -245,7 +245,7 @@ class Lab:
         for machine in self.machines.values():
             for process in machine.processes:
                 process.close()
-        for namespace in [*(m.namespace for m in self.machines.values()), self._switch]:
+        for namespace in [*(m.namespace for m in self.machines.values()), self.switch]:
             ip("netns", "del", namespace, check=False)
 
     def machine(self, name, plugged=True):
@@ -272,7 +272,7 @@ class Lab:
             "name",
             f"{machine.name}-{interface}",
             "netns",
-            self._switch,
+            self.switch,
         )
         self.cable(machine, "master", "br0", interface=interface)
         self.cable(machine, "up", interface=interface)
@@ -282,4 +282,4 @@ class Lab:
         """Pull the cable out at the switch ("down") or put it in ("up"); put it into another network, or
         alone ("nomaster").
         """
-        ip("-n", self._switch, "link", "set", f"{machine.name}-{interface}", *state)
+        ip("-n", self.switch, "link", "set", f"{machine.name}-{interface}", *state)
