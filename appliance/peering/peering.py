@@ -192,6 +192,7 @@ class Peering:
         if self._asking:
             raise PeeringError("this box is being paired already: wait a moment")
         self._asking = True
+        self.gave_up = None
         folder = self._settings.folder
         from appliance.peering.guest import ask  # of use once in a box's life
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from appliance.pairing import Code
+from appliance.pairing import BoxEntry, BoxGift, Code
+from appliance.peering import folder
 from tests.kit import Box, Client, Quit, Refused, fresh, with_sender
 from tests.kit.box import COMMAND
 from tests.kit.pairing import wrong
@@ -255,6 +256,89 @@ def test_a_box_killed_while_it_joins_is_blank_or_joins(home: Box, new_box: NewBo
     assert len(other.control("member.list")) == 2
     in_sync(home, other)
     assert other.control("journal.verify")["problems"] == []
+
+
+def entries_of(box: Box) -> list[BoxEntry]:
+    """The site's boxes, as one that joins is told of them."""
+    return [
+        BoxEntry(
+            one["box"], bytes.fromhex(one["public"]), one["slot"], one["name"], one["addresses"], one["cut"]
+        )
+        for one in box.control("peer.list")["boxes"]
+    ]
+
+
+def test_a_box_that_begins_anew_is_the_same_one_and_has_everything(home: Box, new_box: NewBox) -> None:
+    other = new_box()
+    joined = join(other, home)
+    in_sync(home, other)
+    listed = other.control("peer.show", box=joined["box"])
+    other.terminate()
+    ann, bob, _ = home.people  # type: ignore[attr-defined]
+    ann = at(home, ann)
+    ann.login()
+    ann.post(b"while it was away", to=bob)
+    ann.close()
+    host = str(home.control("peer.list")["box"])
+    facts = folder.Joining(home.name, 1, host, entries_of(home), again=True, own_seq=listed["entries"])
+    cert, key = ((other.data / "tls" / name).read_text() for name in ("cert.pem", "key.pem"))
+    folder.again(other.data, facts, cert, key)
+    other.start()
+    assert other.control("status")["box"] == joined["box"]
+    in_sync(home, other)
+    there = at(other, bob)
+    there.login()
+    assert [there.find("delivery").data for _ in range(2)] == [b"supper at six", b"while it was away"]
+    there.close()
+    assert other.control("journal.verify")["problems"] == []
+
+
+@pytest.mark.slow
+def test_a_box_that_the_site_does_not_know_is_blank_again(home: Box, new_box: NewBox) -> None:
+    """It was accepted, but the box that did so has forgotten that."""
+    third, other = new_box(), new_box()
+    join(third, home)
+    in_sync(home, third)
+    other.terminate()
+    folder.new_key(other.data)
+    cert, key = ((home.data / "tls" / name).read_text() for name in ("cert.pem", "key.pem"))
+    host, fingerprint = str(home.control("peer.list")["box"]), home.control("status")["fingerprint"]
+    folder.keep(other.data, BoxGift(home.name, fingerprint, cert, key, entries_of(home), host))
+    folder.accept(other.data, 2)
+    other.start()
+    listed = other.control("peer.list")
+    assert "did not get into" in listed["gave_up"] and listed["joining"] is None
+    assert serves(other) and not (other.data / "joining").exists() and not (other.data / "copy").exists()
+    join(other, home)
+
+
+@pytest.mark.slow
+def test_a_box_that_is_joining_can_be_told_to_forget_it(home: Box, new_box: NewBox) -> None:
+    other = new_box()
+    code = invite(home)
+    home_address = address_of(home)
+    environment = {**os.environ, "POCKET_DATA": str(other.data)}
+    joining = subprocess.Popen(
+        [*COMMAND, "peer", "join", home_address, code],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until((other.data / "joining").exists)
+    home.kill9()
+    try:
+        until(lambda: other.control("peer.list")["joining"], 20)
+    except AssertionError:
+        pytest.skip("it had joined before the other box was killed")
+    finally:
+        joining.kill()
+        joining.wait()
+    status = other.control("status")
+    assert status["state"] == "starting" and status["reasons"][0].startswith("joining: ")
+    pocket(other, "factory-reset", "--yes")
+    until(lambda: not other.running)
+    other.start()
+    assert serves(other) and other.control("member.list") == []
 
 
 # Revoked
