@@ -34,10 +34,11 @@ from appliance import log as logs
 from appliance import reset
 from appliance.boxes import open_front, peer_found, site_id, start_peering
 from appliance.config import Config
+from appliance.configured import link_settings, open_store, verifier
 from appliance.control import ControlError, control_path
 from appliance.control.server import serve_control
 from appliance.control.words import Words
-from appliance.delivery import CourierSettings, Exchange
+from appliance.delivery import Exchange
 from appliance.edges.settings import Announced
 from appliance.edges.start import start_edges
 from appliance.first import NotPrepared, prepare
@@ -46,18 +47,14 @@ from appliance.holding import only_one
 from appliance.notify import sd_notify, watchdog_interval_s
 from appliance.peering import folder as joining
 from appliance.session import (
-    GateSettings,
-    LinkSettings,
     Listener,
     Pairing,
-    Provider,
     Service,
-    Verifier,
     listen,
 )
-from appliance.site import Limits, find_owner
+from appliance.site import find_owner
 from appliance.stop import OFF_STATUS, Ended, Reason, Stop
-from appliance.store import DiskFull, SchemaError, Store, StoreBroken, StoreError, StoreSettings
+from appliance.store import DiskFull, SchemaError, Store, StoreBroken, StoreError
 
 log = logs.get_logger(__name__)
 
@@ -116,9 +113,9 @@ async def _main(config: Config, sockets: list[socket.socket], gave_up: str | Non
         if facts is not None:
             from appliance.arriving import Tools, arrive  # of use once in a box's life
 
-            tools = Tools(partial(_open_store, config, gaps=True), _asked_to_end)
+            tools = Tools(partial(open_store, config, gaps=True), _asked_to_end)
             return await arrive(config, sockets, facts, signals, tools)
-        store = await trio.to_thread.run_sync(_open_store, config, config.data)
+        store = await trio.to_thread.run_sync(open_store, config, config.data)
         async with trio.open_nursery() as main:
             owner_done = trio.Event()
             main.start_soon(_own, store, owner_done)
@@ -129,9 +126,9 @@ async def _main(config: Config, sockets: list[socket.socket], gave_up: str | Non
                 front.identity.name,
                 store,
                 Exchange(),
-                _link_settings(config),
+                link_settings(config),
                 pairing,
-                _verifier(config),
+                verifier(config),
                 front.place,
             )
             listener = Listener(service, front.context)
@@ -314,76 +311,6 @@ def _announce(service: Service) -> None:
     )
     log.info("serving", site=service.name, address=address, box=service.store.key.box)
     sd_notify(f"READY=1\nSTATUS=serving {service.name} at {address}")
-
-
-def _open_store(config: Config, folder: Path, gaps: bool = False) -> Store:
-    limits = config.limits
-    settings = StoreSettings(
-        acks_delay_s=config.store.acks_delay_ms / 1000,
-        spill_every_s=config.store.spill_every_s,
-        spill_weight=2 * config.store.spill_messages,
-        cache_octets=config.store.cache_octets,
-        queue_messages=limits.queue_messages_per_node,
-        queue_octets=limits.queue_octets_per_node,
-        reserve_percent=config.disk.reserve_percent,
-        reserve_octets=config.disk.reserve_octets,
-        second_copy_wait_s=config.peer.ack_wait_ms / 1000,
-        strict=config.peer.strict,
-    )
-    return Store.open(
-        folder,
-        settings,
-        Limits(
-            members=limits.members,
-            nodes_per_member=limits.nodes_per_member,
-            aliases_per_member=limits.aliases_per_member,
-            groups=limits.groups,
-            members_per_group=limits.members_per_group,
-            recipients_per_post=limits.recipients_per_post,
-            disk_octets_per_member=limits.disk_octets_per_member,
-            pings_per_member_per_day=limits.pings_per_member_per_day,
-            changes_per_member_per_day=limits.changes_per_member_per_day,
-        ),
-        gaps,
-    )
-
-
-def _link_settings(config: Config) -> LinkSettings:
-    link, limits, delivery = config.link, config.limits, config.delivery
-    return LinkSettings(
-        login_timeout_s=link.login_timeout_s,
-        idle_timeout_s=link.idle_timeout_s,
-        keepalive_idle_s=link.keepalive_idle_s,
-        keepalive_interval_s=link.keepalive_interval_s,
-        user_timeout_s=link.user_timeout_s,
-        handover_grace_s=link.handover_grace_s,
-        requests_in_flight=link.requests_in_flight,
-        message_octets=limits.message_octets,
-        courier=CourierSettings(delivery.window_messages, delivery.window_octets, delivery.resend_after_s),
-        gate=GateSettings(
-            limits.links,
-            limits.links_per_address,
-            limits.unauthenticated_links,
-            limits.failed_logins_free,
-            limits.failed_login_delay_max_s,
-        ),
-    )
-
-
-def _verifier(config: Config) -> Verifier:
-    providers = [
-        Provider(
-            label=p.label,
-            login=(p.login.url, p.login.params),
-            token=(p.token.url, p.token.params),
-            issuer=p.issuer or None,
-            audience=p.audience or None,
-            key_set_url=p.key_set_url or None,
-            optional=p.optional,
-        )
-        for p in config.auth.provider
-    ]
-    return Verifier(providers, config.data / "oidc-keys.json", login_required=config.auth.login_required)
 
 
 def _listen(config: Config) -> list[socket.socket]:

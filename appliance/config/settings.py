@@ -244,7 +244,9 @@ class Console:
 
     ports: tuple[str, ...] = setting(Texts(8, 255), ())
     baud: int = setting(Count(300, 4_000_000), 115200)
-    confirm: tuple[str, ...] = setting(Texts(50, 100), ("restore", "recovery-key", "factory-reset", "peer revoke"))
+    confirm: tuple[str, ...] = setting(
+        Texts(50, 100), ("restore", "recovery-key", "factory-reset", "peer revoke")
+    )
     word_limit_s: float = setting(Number(1, 86400, "s"), 3600)
     wifi: Literal["auto", "off"] = setting(Choice(("auto", "off")), "auto")
     wifi_connect_s: float = setting(Number(5, 300, "s"), 25)
