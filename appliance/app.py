@@ -54,7 +54,7 @@ from appliance.session import (
 )
 from appliance.site import find_owner
 from appliance.stop import OFF_STATUS, Ended, Reason, Stop
-from appliance.store import DiskFull, SchemaError, Store, StoreBroken, StoreError
+from appliance.store import DiskFull, SchemaError, Scrubber, Store, StoreBroken, StoreError
 
 log = logs.get_logger(__name__)
 
@@ -136,6 +136,8 @@ async def _main(config: Config, sockets: list[socket.socket], gave_up: str | Non
             gc.collect()
             gc.freeze()
             gc.set_threshold(GC_THRESHOLD, 20, 100)
+            words.scrubber = _scrubber(config, store, health)
+            main.start_soon(words.scrubber.run)
             peering, others = await start_peering(
                 main, config, health, words, service, listener, front, stop.restart
             )
@@ -185,6 +187,12 @@ def _announced(service: Service, sockets: list[socket.socket]) -> Announced:
         site_id(store.site),
         service.name,
     )
+
+
+def _scrubber(config: Config, store: Store, health: Health) -> Scrubber:
+    settings = config.store
+    warn = partial(health.warn, "scrub")
+    return Scrubber(config.data, store, settings.scrub_percent, settings.scrub_octets_per_minute, warn)
 
 
 async def _own(store: Store, done: trio.Event) -> None:

@@ -14,6 +14,7 @@ from appliance.peering import Peering, place_of, tell_place
 from appliance.replication import hub
 from appliance.replication.hub import Hub
 from appliance.replication.identity import Identity
+from appliance.replication.mending import Mending
 from appliance.session import Service
 from appliance.site import TRAFFIC, decode_facts
 from appliance.site.facts import Sent
@@ -53,6 +54,9 @@ def make_hub(
     )
     links = Hub(identity, store.replica, store.copies, Partials(store.blobs), site)
     links.on_tell.append(service.company.heard)
+    mending = Mending(store.healing, links)
+    links.on_tell.append(mending.heard)
+    links.companions.append(mending.run)
     service.company.tell = links.tell
     links.on_link.append(partial(_in_reach, service))
     store.upkeep.needed = partial(needed, store, links)

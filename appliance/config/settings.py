@@ -127,6 +127,8 @@ class Store:
     spill_every_s: float = setting(Number(0.1, 3600, "s"), 30)
     spill_messages: int = setting(Count(1, 1_000_000), 8192)
     cache_octets: int = setting(Size(MIB, 4 * GIB), "16 MiB")
+    scrub_percent: float = setting(Number(0, 50, "%"), 1)
+    scrub_octets_per_minute: int = setting(Size(MIB, TIB), "32 MiB")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from appliance.control.pairing import PairingWords
 from appliance.control.people import PeopleWords, age_s
 from appliance.health import Health
 from appliance.session import Service
-from appliance.store import Store, StoreError, verify
+from appliance.store import Scrubber, Store, StoreError, verify
 from appliance.version import __version__
 
 Args = dict[str, Any]
@@ -33,6 +33,8 @@ class Words:
         self._health = health
         self._folder = folder
         self._samples: deque[tuple[float, int, int]] = deque([(time.monotonic(), 0, 0)], SAMPLES)
+        self.scrubber: Scrubber | None = None
+        """Set when it is there."""
         self.figures: Callable[[], Mapping[str, Any]] = dict
         """More for ``status``: of others, who are there later."""
         self._handlers: dict[str, Callable[[Args], Awaitable[Any]]] = {
@@ -41,6 +43,7 @@ class Words:
             **PairingWords(self._service).handlers,
             "log": self.log,
             "journal.verify": self.journal_verify,
+            "journal.scrub": self.journal_scrub,
             "state.digest": self.state_digest,
         }
 
@@ -127,6 +130,14 @@ class Words:
         if type(lines) is not int or type(after) is not int:
             raise ControlError("lines and after must be whole numbers")
         return logs.recent(lines, str(args.get("level", "debug")), after)
+
+    async def journal_scrub(self, args: Args) -> Any:
+        """How far it is; with ``now`` it begins, if it has not. Ask again until it is not ``running``."""
+        if self.scrubber is None:
+            raise ControlError("the box is still starting: try again in a moment")
+        if args.get("now") is True:
+            self.scrubber.hurry()
+        return self.scrubber.state()
 
     async def journal_verify(self, args: Args) -> Any:
         return await trio.to_thread.run_sync(verify, self._folder, abandon_on_cancel=True)

@@ -106,6 +106,11 @@ class Courier:
         self.delivered += known
         self._store.ack(self.node, msgid, known)
 
+    def drop(self, msgid: int) -> None:
+        """A message that was taken cannot be sent: the store has it no more, and pushes it if it is back."""
+        if msgid in self._flights:
+            self._land(msgid)
+
     async def take(self) -> list[Message]:
         """The messages to send next, by rank and rising id; empty if there are none, or the window is full.
 

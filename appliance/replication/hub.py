@@ -10,7 +10,7 @@ What is committed here goes to all links at once. What boxes confirm goes to ``c
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import trio
@@ -50,6 +50,8 @@ class Hub:
         """Called with box, topic and payload; may not block."""
         self.on_link: list[Callable[[str, bool], None]] = []
         """Called with a box when it comes in reach, and when it is out of it."""
+        self.companions: list[Callable[[], Awaitable[None]]] = []
+        """Tasks that run while the hub does."""
         self.neighbours: dict[str, Neighbour] = {}
         self.fetcher = Fetcher(replica, partials, self._blob_here, self._suspect)
         self._identity = identity
@@ -112,7 +114,8 @@ class Hub:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                nursery.start_soon(self.fetcher.run)
+                for companion in (self.fetcher.run, *self.companions):
+                    nursery.start_soon(companion)
                 task_status.started()
                 while True:
                     self._look(nursery)

@@ -32,7 +32,7 @@ from appliance.session.service import Service
 from appliance.session.tls import TlsStream
 from appliance.session.welcome import Refused, welcome
 from appliance.site import Message, Node
-from appliance.store import StoreError
+from appliance.store import FileDamaged, StoreError
 from appliance.wire import reasons
 
 log = get_logger(__name__)
@@ -356,16 +356,30 @@ class Link:
                 await self._stream.send_all(b"".join(pieces))
                 self._taken(len(frames))
                 frames, pieces = [], []
-                async with self.service.store.blobs.download(message.blob, message.size) as file:
-                    await self._stream.send_all(message.head)
-                    while piece := await file.read():
-                        await self._stream.send_all(piece)
+                await self._send_file(message, message.blob)
         if pieces:
             await self._stream.send_all(b"".join(pieces))
         self._taken(len(frames))
         if messages:
             self.courier.sent(messages)
         return True
+
+    async def _send_file(self, message: Message, blob: bytes) -> None:
+        """Send a message whose data are a file. If that is damaged the others need not wait for it; but in
+        the middle of it the client cannot be told, so the link ends.
+        """
+        begun = False
+        try:
+            async with self.service.store.blobs.download(blob, message.size) as file:
+                await self._stream.send_all(message.head)
+                begun = True
+                while piece := await file.read():
+                    await self._stream.send_all(piece)
+        except FileDamaged as error:
+            await self.service.store.healing.blob_damaged(blob, why=str(error))
+            if begun:
+                raise
+            self.courier.drop(message.msgid)
 
     def _taken(self, count: int) -> None:
         """So many frames of the outbox are on their way."""

@@ -4,12 +4,13 @@ from appliance.store.arrivals import Arrival, BadEntries, Gap, Octets, Position,
 from appliance.store.blobs import Blobs, Upload
 from appliance.store.copies import Copies
 from appliance.store.database import create
-from appliance.store.errors import DiskFull, StoreBroken, StoreError
+from appliance.store.errors import DiskFull, FileDamaged, StoreBroken, StoreError
 from appliance.store.jobs import Counts, Job, StoreSettings
 from appliance.store.journal import BoxKey, write_synced
 from appliance.store.queues import Done, Pending, Queues
 from appliance.store.replica import Replica
 from appliance.store.schema import SchemaError
+from appliance.store.scrubber import Scrubber
 from appliance.store.store import Store
 from appliance.store.verify import verify
 
@@ -22,6 +23,7 @@ __all__ = [
     "Counts",
     "DiskFull",
     "Done",
+    "FileDamaged",
     "Gap",
     "Job",
     "Octets",
@@ -31,6 +33,7 @@ __all__ = [
     "Queues",
     "Replica",
     "SchemaError",
+    "Scrubber",
     "Store",
     "StoreBroken",
     "StoreError",

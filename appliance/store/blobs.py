@@ -3,11 +3,13 @@ them.
 
 The same octets are stored once. A file goes when no message names it and nobody is about to (*pins*). A blob
 whose last pin is gone is *loose*: a message names it now, or the request was refused or given up; whoever
-knows the messages looks which.
+knows the messages looks which. A file that is not what its name says is *set aside*: it keeps its octets
+under another name until there is a good one, or nobody wants it any more.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections import Counter
@@ -21,11 +23,15 @@ import trio
 
 from appliance.site import Payload
 from appliance.store.disk import Disk, full_if_no_space
-from appliance.store.errors import DiskFull, StoreBroken
+from appliance.store.errors import DiskFull, FileDamaged, StoreBroken
 from appliance.store.journal import sync_folder
 
 PARTIAL = ".part"
 """Ends the names of files that go on where they were, after a restart: see partial.py."""
+
+ASIDE = ".damaged"
+Signature = tuple[int, int, int]
+"""Of a file, by which it is known to be the same as before: inode, size, time of its last change."""
 
 PIECE_OCTETS = 512 << 10
 PIECE_OCTETS_MIN = 32 << 10
@@ -68,10 +74,10 @@ class Blobs:
                 path.unlink()
         for path in self.folder.glob("??/*"):
             try:
-                digest = bytes.fromhex(path.name)
+                digest = bytes.fromhex(path.name.removesuffix(ASIDE))
             except ValueError:
                 continue
-            if digest not in named:
+            if digest not in named or (path.suffix == ASIDE and self.has(digest)):
                 path.unlink()
 
     def has(self, digest: bytes) -> bool:
@@ -113,8 +119,25 @@ class Blobs:
                 sync_folder(self.folder)
                 self._lasting.add(folder)
             temporary.rename(final)
+            final.with_name(final.name + ASIDE).unlink(missing_ok=True)
             sync_folder(folder)
         return 1 + fresh
+
+    def set_aside(self, digest: bytes, seen: Signature | None) -> bool:
+        """The file is not what its name says; ``seen`` is how it looked then, None if that is just now.
+        Blocks. False if it is another by now. Raises ``StoreBroken``.
+        """
+        path = self.path(digest)
+        if digest in self._pins:
+            return False  # somebody has just brought it anew
+        with full_if_no_space():
+            try:
+                if seen is not None and signature_of(path) != seen:
+                    return False
+                path.rename(path.with_name(path.name + ASIDE))
+            except FileNotFoundError:
+                pass
+        return True
 
     def unpin(self, digest: bytes) -> None:
         """The commit that names the blob has happened, or will not."""
@@ -142,8 +165,8 @@ class Blobs:
 
     @asynccontextmanager
     async def download(self, digest: bytes, size: int) -> AsyncIterator[Download]:
-        """A blob's octets, to be read piece by piece. Raises ``StoreBroken`` if it cannot be opened, or has
-        not ``size`` octets: a client would take what comes next for the rest.
+        """A blob's octets, to be read piece by piece. Raises ``FileDamaged`` if it has not ``size`` octets (a
+        client would take what comes next for the rest) or cannot be opened, ``StoreBroken`` if only now.
         """
         with readable():
             file = await trio.to_thread.run_sync(open, self.path(digest), "rb", 0)
@@ -151,7 +174,7 @@ class Blobs:
         try:
             octets = os.fstat(file.fileno()).st_size
             if octets != size:
-                raise StoreBroken(
+                raise FileDamaged(
                     f"an attachment has {octets} octets instead of {size}: the card may be dying"
                 )
             yield Download(self, file)
@@ -166,7 +189,7 @@ class Download:
         self._file = file
 
     async def read(self) -> bytes:
-        """The next octets, ``b""`` at the end. Raises ``StoreBroken`` if they cannot be read."""
+        """The next octets, ``b""`` at the end. Raises ``FileDamaged`` if they cannot be read."""
         with readable():
             return await trio.to_thread.run_sync(self._file.read, self._blobs.piece_octets) or b""
 
@@ -232,9 +255,17 @@ def readable() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreBroken(f"an attachment cannot be read ({error}): the card may be dying") from error
+        passing = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR)
+        kind = StoreBroken if passing else FileDamaged
+        raise kind(f"an attachment cannot be read ({error}): the card may be dying") from error
 
 
 def _unlink(paths: list[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
+        path.with_name(path.name + ASIDE).unlink(missing_ok=True)
+
+
+def signature_of(path: Path | int) -> Signature:
+    stat = os.stat(path)
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -17,6 +17,10 @@ class StoreBroken(StoreError, OSError):
     """
 
 
+class FileDamaged(StoreBroken):
+    """An attachment cannot be read, or is not what it was. The rest works."""
+
+
 class StoreDamaged(StoreBroken):
     """What is on the disk is not what was written: starting again does not help."""
 

@@ -201,6 +201,16 @@ class Queues:
         for node in absent.nodes:
             self.loaded(node, -1, -absent.size)
 
+    def lost(self, msgid: int, absent: Absent) -> None:
+        """A message of the recent part is absent from now on."""
+        for node, pending in self.nodes.items():
+            if msgid in pending.recent[absent.rank]:
+                del pending.recent[absent.rank][msgid]
+                pending.count -= 1
+                pending.octets -= absent.size
+                absent.nodes.add(node)
+        self.absent[msgid] = absent
+
     def present(self, msgid: int) -> Absent:
         """It is not absent any more; returns what it was."""
         absent = self.absent.pop(msgid)

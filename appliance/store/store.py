@@ -34,6 +34,7 @@ from appliance.store.copies import Copies
 from appliance.store.database import DATABASE_NAME, Database, Write
 from appliance.store.disk import Disk
 from appliance.store.errors import DiskFull, StoreBroken, StoreDamaged, StoreError, Unstorable
+from appliance.store.healing import Healing
 from appliance.store.inbox import Acks, Batch, Inbox
 from appliance.store.jobs import Counts, Job, StoreSettings
 from appliance.store.journal import KEY_NAME, BoxKey
@@ -74,6 +75,7 @@ class Store:
         self._database = self._open_database(folder / DATABASE_NAME)
         self._ledger = Ledger(self._database, self.queues, self.disk, gaps)
         self.replica = Replica(self._ledger, self.blobs, self._deliver, self._submit_batch)
+        self.healing = Healing(folder, self._ledger, self.blobs, self.cache, self.replica)
         self.upkeep = Upkeep(
             self._database, self._ledger, self.blobs, self.cache, self.disk, settings, self._committed
         )
@@ -198,7 +200,10 @@ class Store:
         left = self._left(node, exclude)
         recent = islice(pending.ids(left), limit + 1) if pending is not None else ()
         ids = sorted({*(row for row in found if row[1] not in left), *recent})
-        messages = await self.messages([msgid for _, msgid in ids[:limit]])
+        msgids = [msgid for _, msgid in ids[:limit]]
+        messages = await self.messages(msgids)
+        if msgids and not messages and await self.healing.missing(node, msgids):
+            return await self.pending(node, exclude, limit)
         return messages, len(found) > limit or len(messages) < len(ids)
 
     def _left(self, node: int, exclude: set[int]) -> Excluded:
