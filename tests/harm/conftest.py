@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("tests.kit", "tests.harm.home", "tests.discovery.lab", "tests.console.cable")
+pytest.register_assert_rewrite("tests.kit", "tests.harm.home", "tests.discovery.lab")
 
 from tests.harm.home import BentBox, Home, Neighbours  # noqa: E402
 from tests.kit import Box  # noqa: E402
