@@ -3,8 +3,9 @@
 What a commit has to tell is held until another box says that it has the entry, and the files that its
 messages name, on stable storage: then the answer is one of level 2. If none says so within ``wait_s``
 (counted anew while a file moves), or none is in reach, it is told all the same, at level 1, and counted. A
-box that let us wait is not waited for again until it has caught up. In the order of the commits; nothing
-overtakes.
+box that let us wait is not waited for again until it has caught up, or has confirmed one entry within that
+time: where there is always something on its way, it never has everything. In the order of the commits;
+nothing overtakes.
 
 Bound: what ``wait_s`` can commit; the requests' octets are counted by the inbox no more, but each link
 limits its own.
@@ -39,11 +40,13 @@ class Held:
 
 @dataclass(slots=True)
 class Other:
-    """Another box: what it has of our journal, whether it is in reach, and worth waiting for."""
+    """Another box: what it has of our journal, whether it is in reach, and worth waiting for (`patient`)."""
 
     seq: int = 0
     reach: bool = False
     patient: bool = True
+    probe: tuple[int, float] | None = None
+    """While it is not worth waiting for: an entry of ours, and when that was durable."""
     blobs: set[bytes] = field(default_factory=set)
 
 
@@ -67,7 +70,7 @@ class Copies:
     def reach(self, box: str, up: bool) -> None:
         """The box is in reach, or no more."""
         other = self.boxes.setdefault(box, Other())
-        other.reach = up
+        other.reach, other.probe = up, None
         if not up:
             other.blobs.clear()
             self._release()
@@ -77,7 +80,10 @@ class Copies:
         other = self.boxes.setdefault(box, Other())
         other.seq = max(other.seq, seq)
         if other.seq >= self.head:
-            other.patient = True
+            other.patient, other.probe = True, None
+        elif other.probe is not None and other.seq >= other.probe[0]:
+            other.patient = trio.current_time() - other.probe[1] <= self.wait_s
+            other.probe = None
         self._release()
 
     def blob_confirmed(self, box: str, sha: bytes) -> None:
@@ -111,6 +117,9 @@ class Copies:
         now = trio.current_time()
         if not self._marks or now - self._marks[-1][1] >= MARK_EVERY_S:
             self._marks.append((seq, now))
+        for other in self.boxes.values():
+            if not other.patient and other.probe is None:
+                other.probe = seq, now
 
     def hold(self, blobs: set[bytes], msgids: list[int], tell: Callable[[], None], answers: int) -> None:
         """Call ``tell`` when it is time to, perhaps at once."""
@@ -180,9 +189,9 @@ class Copies:
         return entries, 0.0 if since is None else trio.current_time() - since
 
     def in_sync(self, box: str) -> bool:
-        """Whether the box has everything but what is on its way."""
+        """Whether the box has everything but what is on its way, and confirms it in time."""
         other = self.boxes.get(box)
-        return other is not None and other.reach and self.behind(box)[1] <= IN_SYNC_S
+        return other is not None and other.reach and other.patient and self.behind(box)[1] <= IN_SYNC_S
 
     @property
     def level(self) -> int:

@@ -1,0 +1,84 @@
+"""Which boxes an answer waits for, and what is said of them meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import trio
+import trio.testing
+
+from appliance.store.copies import Copies
+
+WAIT_S = 0.5
+OTHER = "OTHERBOX"
+
+
+class Commits:
+    """Entries that are committed one after the other, and confirmed some time after that."""
+
+    def __init__(self) -> None:
+        self.copies = Copies(WAIT_S, lambda: None)
+        self.copies.reach(OTHER, True)
+        self.seq = 0
+        self.level_2 = 0
+
+    async def go_on(self, seconds: float, every_s: float, confirmed_after_s: float) -> None:
+        """With an answer in each."""
+        async with trio.open_nursery() as nursery:
+            end = trio.current_time() + seconds
+            while trio.current_time() < end:
+                self.seq += 1
+                self.copies.committed(self.seq)
+                self.copies.hold(set(), [], lambda: None, 1)
+                nursery.start_soon(self._confirm, self.seq, confirmed_after_s)
+                nursery.start_soon(self._expire)
+                await trio.sleep(every_s)
+
+    async def _confirm(self, seq: int, after_s: float) -> None:
+        await trio.sleep(after_s)
+        self.copies.confirmed(OTHER, seq)
+
+    async def _expire(self) -> None:
+        await trio.sleep(WAIT_S + 0.001)
+        self.copies.expire()
+
+
+def run(body: Callable[[Commits], Awaitable[None]]) -> None:
+    async def main() -> None:
+        await body(Commits())
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_a_box_that_confirms_in_time_is_waited_for_again_though_it_never_has_everything() -> None:
+    async def body(commits: Commits) -> None:
+        copies = commits.copies
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(commits.go_on, 3.0, 0.1, 0.8)
+            await trio.sleep(2.95)
+            assert copies.one_copy > 10 and not copies.in_reach
+            nursery.start_soon(commits.go_on, 3.0, 0.1, 0.4)
+            await trio.sleep(1.0)
+            assert copies.in_reach and copies.behind(OTHER)[0] > 0
+            before = copies.one_copy
+            await trio.sleep(1.9)
+            assert copies.one_copy == before
+
+    run(body)
+
+
+def test_a_box_that_is_too_slow_holds_up_one_answer_and_is_not_said_to_be_in_sync() -> None:
+    async def body(commits: Commits) -> None:
+        copies = commits.copies
+        await commits.go_on(0.3, 0.1, confirmed_after_s=0.1)
+        assert copies.in_sync(OTHER)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(commits.go_on, 5.0, 0.1, 0.8)
+            await trio.sleep(1.0)
+            for _ in range(40):
+                assert not copies.in_sync(OTHER) and copies.waiting == 0 and copies.level == 1
+                await trio.sleep(0.1)
+        await trio.sleep(1.0)
+        assert copies.in_sync(OTHER), "it has caught up"
+
+    run(body)
