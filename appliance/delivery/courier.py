@@ -117,21 +117,14 @@ class Courier:
         Cancelled or failed, some may be in flight without having been sent: the link is then at its end
         anyway.
         """
-        self._reading = True
-        try:
-            return await self._take()
-        finally:
-            self._reading = False
-            self._meanwhile.clear()
-
-    async def _take(self) -> list[Message]:
         while True:
+            self._reading = True
             self._meanwhile.clear()
             if again := self._expired():
                 messages = await self._store.messages(again)
                 launched, blocked = self._launch_again(again, messages), False
             elif not self._open():
-                return []
+                break
             elif hints := self._next_ids():
                 ids, urgent = hints
                 messages = await self._store.messages(ids)
@@ -143,11 +136,14 @@ class Courier:
                 launched, blocked = self._launch([message.msgid for message in messages], urgent, messages)
                 self._behind = more or self._pushed
                 if not messages:
-                    return []
+                    break
             else:
-                return []
+                break
             if launched or blocked:
+                self._reading = False
                 return launched
+        self._reading = False
+        return []
 
     def sent(self, messages: list[Message]) -> None:
         """They are on their way: from now on they may expire."""

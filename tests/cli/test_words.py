@@ -126,6 +126,7 @@ def test_status_of_a_box_of_another_version_leaves_out_what_it_does_not_tell(poc
         (["pair", "open"], "pair_open", {"open_s": 120}),
         (["pair", "close"], "pair_close", None),
         (["journal", "verify"], "journal_verify", {"ok": True, "entries": 3, "problems": []}),
+        (["journal", "scrub"], "journal_scrub", {"running": True, "found": 0, "open": 0, "problems": []}),
     ],
 )
 def test_json_is_what_the_box_said(pocket, words, word, result):
@@ -327,6 +328,47 @@ def test_journal_verify_reads_the_store_itself_when_no_box_runs(pocket, tmp_path
     monkeypatch.setattr("appliance.store.verify", verify)
     assert "5 entries" in pocket("journal", "verify")
     assert checked == [tmp_path]
+
+
+SCRUBBED = {
+    "running": False,
+    "octets": 3 << 20,
+    "total": 3 << 20,
+    "entries": 1204,
+    "messages": 7,
+    "attachments": 2,
+    "found": 0,
+    "repaired": 0,
+    "open": 0,
+    "problems": [],
+}
+
+
+def test_journal_scrub_waits_for_the_end_and_says_what_it_found(pocket):
+    asked = []
+
+    def scrub(args):
+        asked.append(args)
+        return SCRUBBED | {"running": len(asked) < 3, "found": 2, "repaired": 2}
+
+    pocket.answers(journal_scrub=scrub)
+    said = pocket("journal", "scrub", "--now")
+    assert said == "read 1,204 entries, 7 messages, 2 attachments: 2 damaged, 2 repaired\n"
+    assert [args.get("now", False) for args in asked] == [True, False, False]
+
+
+def test_journal_scrub_without_now_tells_how_far_it_is(pocket):
+    pocket.answers(journal_scrub=SCRUBBED | {"running": True})
+    said = "so far read 1,204 entries, 7 messages, 2 attachments: nothing is damaged\n"
+    assert pocket("journal", "scrub") == said
+
+
+def test_journal_scrub_fails_with_what_could_not_be_mended(pocket):
+    pocket.answers(journal_scrub=SCRUBBED | {"found": 1, "open": 1, "problems": ["1 attachment;\x07 lost"]})
+    assert pocket("journal", "scrub", "--now", code=1) == (
+        "read 1,204 entries, 7 messages, 2 attachments: 1 damaged, 0 repaired\n  1 attachment;\\u0007 lost\n"
+    )
+    pocket("journal", "scrub", "--now", "--json", code=1)
 
 
 def test_journal_verify_of_a_folder_without_a_store_says_so(pocket, tmp_path):
