@@ -1,5 +1,5 @@
 # Everything needs python3 3.11 or newer with venv; each target that runs something makes .venv first.
-# Settings: DATA=folder ARGS="..." for run; TESTS="tests/wire -k name" for test; FRAMES=n for fuzz; PYTHON=python3.12 for all.
+# Settings: DATA=folder ARGS="..." for run; TESTS="tests/wire -k name" for test; FRAMES=n for fuzz; SCHEDULES=n for soak; PYTHON=python3.12 for all.
 
 SHELL   := /bin/bash
 VENV    := .venv
@@ -8,6 +8,7 @@ DATA    ?= ./data
 ARGS    ?=
 TESTS   ?=
 FRAMES  ?= 1000000
+SCHEDULES ?= 5000
 
 # The first python that is new enough and can make a virtual environment; empty when there is none.
 FIND_PYTHON = for p in $(PYTHON) python3 python3.13 python3.12 python3.11 /usr/bin/python3; do \
@@ -18,7 +19,7 @@ MADE_FROM := $(shell { cat pyproject.toml; pwd; } | sha256sum | cut -c1-16)
 STAMP     := $(VENV)/made-from-$(MADE_FROM)
 
 .DEFAULT_GOAL := help
-.PHONY: help run venv test check bench fuzz clean
+.PHONY: help run venv test check bench fuzz soak clean
 
 help:
 	@echo 'make run      serve on 0.0.0.0:4433 with the data in $(DATA); ARGS="--name Home" are given to pocket serve'
@@ -27,6 +28,7 @@ help:
 	@echo 'make check    ruff, mypy and the import rules'
 	@echo 'make bench    measure throughput, latency, memory and writes'
 	@echo 'make fuzz     feed $(FRAMES) damaged frames to the wire code; FRAMES=n'
+	@echo 'make soak     let $(SCHEDULES) random schedules happen to several boxes; SCHEDULES=n'
 	@echo 'make clean    remove what make built (never the data)'
 
 run: $(STAMP)
@@ -48,6 +50,9 @@ bench: $(STAMP)
 
 fuzz: $(STAMP)
 	@$(BIN)/python -m tests.wire.fuzz --frames $(FRAMES) $(ARGS)
+
+soak: $(STAMP)
+	@$(BIN)/python -m tests.sim --schedules $(SCHEDULES) $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

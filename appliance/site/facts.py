@@ -180,14 +180,6 @@ class Extended(Sent, tag="extend", frozen=True):
     """
 
 
-class Dropped(Fact, tag="cut", frozen=True):
-    """The box that says so needs its own traffic entries up to ``seq`` no more: what was pending of them it
-    has said again, so other boxes can let them go, too.
-    """
-
-    seq: int
-
-
 class Acked(Fact, tag="a", frozen=True):
     """A node has these messages and needs them no more."""
 
@@ -232,7 +224,7 @@ LastingFact = (
     | BoxRevoked
     | IdentitySet
 )
-TrafficFact = Sent | Carried | Extended | Acked | Inherited | Requested | Dropped
+TrafficFact = Sent | Carried | Extended | Acked | Inherited | Requested
 
 _encoder = msgspec.msgpack.Encoder()
 _raws = msgspec.msgpack.Decoder(list[msgspec.Raw])

@@ -4,26 +4,33 @@
   nodes that have yet to get them. Whichever boxes notice say so, and as it is only acknowledgements, all
   others come to the same;
 - a name was claimed twice: the box where the claim was made that does not count tells its members;
-- a revoked box's journal is here beyond where it was cut off: the cut is raised to that.
+- a revoked box's journal is here beyond where it was cut off: the cut is raised to that;
+- an old message was said again by a box that did not know of an acknowledgement, or is acknowledged at a box
+  that did not know that it was said again: the acknowledgement is, too (``cutting``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from appliance.site import revoke_box, tell_lost
-from appliance.site.facts import Acked, Sent
+from appliance.site.facts import Acked, Carried, Sent
 from appliance.store import reading
+from appliance.store.cutting import CARRY_AFTER_NS
 from appliance.store.database import Write
 from appliance.store.queues import AbsentSent
-from appliance.store.taking import Taken
+from appliance.store.taking import Checked, Taken
 
 if TYPE_CHECKING:
     from appliance.store.ledger import Ledger
 
 
-async def agree(ledger: Ledger, taken: Taken, write: Write) -> None:
-    """Add to ``write`` what comes of ``taken``. The accounts are up to it, the queues are not yet."""
+async def agree(ledger: Ledger, fresh: Sequence[Checked], taken: Taken, write: Write) -> None:
+    """Add to ``write`` what comes of ``fresh``, of which ``taken`` is left. The accounts are up to it, the
+    queues are not yet.
+    """
+    await _ack_again(ledger, fresh, write)
     if taken.void:
         await _void(ledger, taken.void, write)
     for lost in taken.lost:
@@ -38,6 +45,28 @@ async def agree(ledger: Ledger, taken: Taken, write: Write) -> None:
             for fact in revoke_box(ledger.scene, box, seqs.get(box, 0)).lasting:
                 write.lasting.append(fact)
                 write.changes += ledger.site.apply(fact)
+
+
+async def _ack_again(ledger: Ledger, fresh: Sequence[Checked], write: Write) -> None:
+    old = ledger.clock - CARRY_AFTER_NS
+    acked: set[tuple[int, int]] = set()
+    carried: set[tuple[int, int]] = set()
+    for one in fresh:
+        for fact in one.facts:
+            if isinstance(fact, Acked):
+                acked.update((fact.node, msgid) for msgid in fact.msgids if msgid < old)
+            elif isinstance(fact, Carried):
+                carried.update((node, fact.msgid) for node in fact.nodes if node in ledger.site.nodes)
+    if not acked and not carried:
+        return
+    queues = ledger.queues
+    waiting = await ledger.read(reading.in_queues, acked | carried)
+    for node, msgid in acked | carried:
+        absent = queues.absent.get(msgid)
+        if queues.is_recent(node, msgid) or (absent is not None and node in absent.nodes):
+            waiting.add((node, msgid))
+    again = sorted((acked & waiting) | (carried - waiting))
+    write.traffic += [Acked(node, (msgid,)) for node, msgid in again]
 
 
 async def _void(ledger: Ledger, msgids: list[int], write: Write) -> None:

@@ -21,14 +21,12 @@ from appliance.store.connection import connect, translated
 from appliance.store.errors import StoreBroken
 from appliance.store.journal import Entry
 from appliance.store.queues import Effect, Queues
-from appliance.store.reading import PLACES, meta, oldest
+from appliance.store.reading import PLACES, meta
 
 T = TypeVar("T")
 
 CHECKPOINT_OCTETS = 16 << 20
 CHECKPOINT_LOW_OCTETS = 1 << 20
-CUT_ENTRIES = 20_000
-"""So that others do not wait for long: some 8 MiB of the log."""
 
 PAGE = 4096
 DATABASE_NAME = "pocket.db"
@@ -47,7 +45,7 @@ class Write:
     msgid, size), ``acks`` (node, msgid) of messages in that table; ``quiet_`` ones are about absent
     messages, which are not counted. ``cuts``: traffic
     entries of a box (number) up to a seq go; ``sent``: ids of the messages by the seq of this box's entry;
-    ``dropped``: entries that their maker needs no more. ``effects`` change the queues in memory after the
+    ``effects`` change the queues in memory after the
     commit, in that order; ``messages`` of this box, and ``dropped_nodes``, are told about.
     """
 
@@ -65,7 +63,6 @@ class Write:
     effects: list[Effect] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     sent: dict[int, list[int]] = field(default_factory=dict)
-    dropped: list[tuple[int, int]] = field(default_factory=list)
     dropped_nodes: list[int] = field(default_factory=list)
 
     @property
@@ -82,13 +79,10 @@ class Written:
 
 @dataclass(slots=True)
 class Spilled:
-    """Sender and size of the messages that are gone, the blobs that no message names any more, and whether
-    there is more to cut.
-    """
+    """Sender and size of the messages that are gone, and the blobs that no message names any more."""
 
     removed: list[tuple[int, int]] = field(default_factory=list)
     blobs: list[bytes] = field(default_factory=list)
-    uncut: bool = False
 
 
 def create(folder: Path) -> None:
@@ -209,13 +203,11 @@ class Database:
         heads: Mapping[int, int],
         clock: int,
         today: int,
-        cut: tuple[int, Mapping[int, int]] | None,
+        since: int,
     ) -> Spilled:
         """Bring the recent part of the queues into the tables, as of ``heads`` (seq by number of the box) and
-        ``clock``; remove messages that every node has.
-
-        ``cut``: also remove traffic entries up to this clock that nothing needs any more, of each box up to a
-        seq. Raises as ``commit``.
+        ``clock``; remove messages that every node has, and keys of requests of the days before ``since``.
+        Raises as ``commit``.
         """
         connection = self.connection
         try:
@@ -224,7 +216,7 @@ class Database:
             connection.executemany(
                 "INSERT INTO request VALUES (?, ?, ?, ?, ?)", keys.pack(queues.requests.items(), clock, today)
             )
-            connection.execute("DELETE FROM request WHERE day < ?", (today - 1,))
+            connection.execute("DELETE FROM request WHERE day < ?", (since,))
             spilled = self._remove_finished(queues)
             self._remove(sorted(self._touched), spilled)
             self._note_loads(queues.added, spilled)
@@ -232,8 +224,6 @@ class Database:
                 "UPDATE box SET spilled = ? WHERE number = ?",
                 [(seq, number) for number, seq in heads.items()],
             )
-            if cut is not None:
-                spilled.uncut = any([self._cut(number, seq, cut[0]) for number, seq in cut[1].items()])
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._rollback()
@@ -337,29 +327,8 @@ class Database:
             [(member, change) for member, change in changes.items() if change],
         )
 
-    def _cut(self, number: int, seq: int, clock: int) -> bool:
-        """Remove a box's traffic entries up to ``seq`` and below the oldest message that is pending, but
-        never its newest entry. About ``CUT_ENTRIES`` at a time: returns whether there are more.
-        """
-        first = self.connection.execute(
-            "SELECT place FROM entry WHERE kind = ? AND place % ? = ? ORDER BY place LIMIT 1",
-            (TRAFFIC, PLACES, number),
-        ).fetchone()
-        if first is None:
-            return False
-        pending = oldest(self.connection)
-        limit = min(clock, pending) if pending else clock
-        row = self.connection.execute(  # the clock rises with the place: no need to read the whole table
-            "SELECT place FROM entry WHERE clock >= ? AND place % ? = ? ORDER BY place LIMIT 1",
-            (limit, PLACES, number),
-        ).fetchone()
-        end = seq * PLACES + number
-        wanted = min(end, row[0] - 1) if row else end
-        place = min(wanted, first[0] + CUT_ENTRIES * PLACES)
-        self._cut_entries(number, place)
-        return bool(place < wanted)
-
     def _cut_entries(self, number: int, place: int) -> None:
+        """A box's traffic up to a place goes, but never its newest entry."""
         self.connection.execute(
             "DELETE FROM entry WHERE place <= ?1 AND kind = ?2 AND place % ?3 = ?4 AND place <"
             " (SELECT place FROM entry WHERE place % ?3 = ?4 ORDER BY place DESC LIMIT 1)",

@@ -12,6 +12,7 @@ from struct import Struct
 
 from appliance.store.queues import Done
 
+DAY_S = 86_400.0
 KEY_OCTETS = 16
 ANSWER = Struct(">QQQ")
 
@@ -29,20 +30,52 @@ def pack(requests: Iterable[tuple[tuple[int, bytes], Done]], seq: int, today: in
         yield today, node, seq, bytes(keys), bytes(answers)
 
 
-def find(connection: sqlite3.Connection, today: int, node: int, key: bytes) -> Done | None:
-    """The newest answer to the request in the last two days."""
-    rows = connection.execute(
-        "SELECT day, seq, keys FROM request WHERE node = ? AND day IN (?, ?) ORDER BY day DESC, seq DESC",
-        (node, today, today - 1),
-    )
-    for day, seq, keys in rows:
-        at = _last(keys, key)
-        if at is not None:
-            (answers,) = connection.execute(
-                "SELECT answers FROM request WHERE day = ? AND node = ? AND seq = ?", (day, node, seq)
-            ).fetchone()
-            return Done(*ANSWER.unpack_from(answers, at * ANSWER.size))
+def find(connection: sqlite3.Connection, since: int, node: int, key: bytes) -> Done | None:
+    """The newest answer to the request from day ``since`` on."""
+    for day in days(connection, since):
+        rows = connection.execute(
+            "SELECT seq, keys FROM request WHERE node = ? AND day = ? ORDER BY seq DESC", (node, day)
+        )
+        for seq, keys in rows:
+            at = _last(keys, key)
+            if at is not None:
+                (answers,) = connection.execute(
+                    "SELECT answers FROM request WHERE day = ? AND node = ? AND seq = ?", (day, node, seq)
+                ).fetchone()
+                return Done(*ANSWER.unpack_from(answers, at * ANSWER.size))
     return None
+
+
+def days(connection: sqlite3.Connection, since: int) -> Iterator[int]:
+    """Those that have rows, the last one first."""
+    below = 1 << 62
+    while True:
+        (day,) = connection.execute("SELECT max(day) FROM request WHERE day < ?", (below,)).fetchone()
+        if day is None or day < since:
+            return
+        yield day
+        below = day
+
+
+class Age:
+    """From which day on keys are kept.
+
+    Days are by the clock of the ids, which never goes back; but the wrong clock of another box can move it on
+    by weeks at once. So a day's keys stay until a day has passed for this box, too, since they were written:
+    by its uninterrupted clock, or if that was before its start by its own wall clock.
+    """
+
+    def __init__(self) -> None:
+        self._used: dict[int, float] = {}
+
+    def wrote(self, today: int, now_s: float) -> None:
+        """Keys of ``today`` were written; ``now_s``: by the uninterrupted clock."""
+        self._used[today] = now_s
+
+    def since(self, today: int, own_day: int, now_s: float) -> int:
+        """``own_day``: by this box's wall clock."""
+        self._used = {day: used for day, used in self._used.items() if now_s - used < DAY_S}
+        return min((today - 1, own_day - 1, *self._used))
 
 
 def _last(keys: bytes, key: bytes) -> int | None:

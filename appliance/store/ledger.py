@@ -16,11 +16,10 @@ from typing import TypeVar
 import trio
 
 from appliance.log import get_logger
-from appliance.site import LASTING, TRAFFIC, Decision, Limits, Mint, Scene, Site, decode_facts, encode_facts
+from appliance.site import LASTING, TRAFFIC, Decision, Limits, Mint, Scene, Site, encode_facts
 from appliance.site.facts import (
     Acked,
     Carried,
-    Dropped,
     Extended,
     Inherited,
     LastingFact,
@@ -29,7 +28,7 @@ from appliance.site.facts import (
     Sent,
     TrafficFact,
 )
-from appliance.store import accounts, reading
+from appliance.store import accounts, keys, reading
 from appliance.store.agreeing import agree
 from appliance.store.arrivals import BadEntries, Position, Positions
 from appliance.store.database import Database, Spilled, Write, Written
@@ -50,7 +49,6 @@ log = get_logger(__name__)
 DAY_NS = 86_400_000_000_000
 COMMIT_MAX_S = 0.1
 COMMITS_AVERAGED = 8
-CARRY_OCTETS = 1 << 20
 ENTRY_OCTETS = 1 << 20
 """About what the facts of one entry, and the octets of their messages, take at most."""
 
@@ -88,8 +86,8 @@ class Ledger:
         self.keyed: set[int] = set()
         self.commit_s = 0.0
         self.gaps = gaps
-        self.dropped: dict[int, int] = {}
         self._spill_clock = 0
+        self._key_age = keys.Age()
         self._disk = disk
         self._limiter = trio.CapacityLimiter(1)
 
@@ -107,7 +105,8 @@ class Ledger:
         for number, entry in reading.newest(connection).items():
             self.heads[known[number][0]] = Head(entry.seq, entry.digest(), entry.clock)
         self.read_site(connection)
-        reading.load_queues(connection, self.queues, files)
+        acked = reading.acked(connection) if self.gaps else None
+        reading.load_queues(connection, self.queues, files, acked)
         spilled = self.database.sweep()
         for sender, size in spilled.removed:
             self.queues.stored[sender] = max(0, self.queues.stored.get(sender, 0) - size)
@@ -118,8 +117,8 @@ class Ledger:
         slot = own.slot if own is not None else 0
         self.scene = Scene(self.site, Mint(clock, box=slot), limits, self.queues)
         self.scene.at(time.time_ns())
-        self.taking = Taking(self.site, self.queues, slot, files, set() if self.gaps else None)
-        self.keyed = reading.keyed_nodes(connection, self.today - 1)
+        self.taking = Taking(self.site, self.queues, slot, files, acked)
+        self.keyed = reading.keyed_nodes(connection, self.keys_since)
         self.keyed.update(node for node, _ in self.queues.requests)
         return spilled
 
@@ -153,6 +152,11 @@ class Ledger:
     def today(self) -> int:
         return self.clock // DAY_NS
 
+    @property
+    def keys_since(self) -> int:
+        """The day from which on keys of requests are kept."""
+        return self._key_age.since(self.today, self.scene.mint.now_ns // DAY_NS, time.monotonic())
+
     async def commit(
         self, jobs: Sequence[Job], acks: Acks, arrivals: Sequence[Checked] = ()
     ) -> tuple[Write, int, Taken]:
@@ -172,7 +176,7 @@ class Ledger:
                 await self._note_acks(node, msgids, write)
             links, decided = self._decide_all(jobs, repeated, write)
             await self._expand(write)
-            written = await self._record(write)
+            written = await self.record(write)
         except StoreError:
             raise
         except Exception as error:
@@ -182,53 +186,18 @@ class Ledger:
         self.counts.messages += len(write.messages)
         return write, decided, taken
 
-    async def spill(self, cut: tuple[int, Mapping[str, int]] | None) -> Spilled:
-        """Bring the recent part of the queues to the tables. ``cut``: traffic entries up to a clock may go,
-        of each box up to a seq. Raises as ``commit``.
-        """
+    async def spill(self) -> Spilled:
+        """Bring the recent part of the queues to the tables. Raises as ``commit``."""
         heads = {self.numbers[box]: head.seq for box, head in self.heads.items()}
-        cuts = None
-        if cut is not None:
-            clock, limits = cut
-            cuts = (
-                clock,
-                {n: min(heads[n], limits.get(box, 0)) for box, n in self.numbers.items() if n in heads},
-            )
         self._spill_clock = self.scene.mint.id()
+        since = self.keys_since
+        if self.queues.requests:
+            self._key_age.wrote(self.today, time.monotonic())
         spilled = await self.thread(
-            self.database.spill, self.queues, heads, self._spill_clock, self.today, cuts
+            self.database.spill, self.queues, heads, self._spill_clock, self.today, since
         )
         self.queues.spilled(spilled.removed)
         return spilled
-
-    async def carry(self, clock: int, limits: Mapping[str, int]) -> tuple[Write, bool]:
-        """Say again what is pending of this box's oldest traffic below ``clock`` and up to a seq, and
-        remove its entries; also those of other boxes that have said so. Returns what was written, and whether
-        there may be more. Raises as ``commit``.
-        """
-        limit = limits.get(self.key.box, 0)
-        entries = await self.read(reading.old_traffic, self.number, limit, clock, CARRY_OCTETS)
-        write = Write()
-        for box, number in self.numbers.items():
-            if seq := min(self.dropped.pop(number, 0), limits.get(box, 0)):
-                write.cuts.append((number, seq))
-        if entries:
-            sent = {
-                fact.msgid: fact
-                for entry in entries
-                for fact in decode_facts(entry.body)
-                if isinstance(fact, Sent)
-            }
-            write.cuts.append((self.number, entries[-1].seq))
-            waiting = await self.read(reading.waiting_nodes, list(sent))
-            for msgid, nodes in waiting.items():
-                fact = sent[msgid]
-                write.traffic.append(
-                    Carried(msgid, fact.rank, fact.sender, fact.digest, fact.size, nodes, fact.blob)
-                )
-            write.traffic.append(Dropped(entries[-1].seq))
-        await self._record(write)
-        return write, bool(entries)
 
     async def thread(self, function: Callable[..., T], *args: object) -> T:
         return await trio.to_thread.run_sync(function, *args, limiter=self._limiter)
@@ -252,12 +221,12 @@ class Ledger:
             if isinstance(fact, Requested) and fact.node in self.keyed
         ]
         if asked:
-            known.requests = await self.read(reading.find_requests, self.today, asked)
+            known.requests = await self.read(reading.find_requests, self.keys_since, asked)
         for one in fresh:
             self.scene.mint.saw(one.entry.clock)
         taken = self.taking.take(fresh, self.numbers | {b: n for n, b, _ in write.boxes}, known, write)
         if not self.gaps:  # a copy says nothing: who it is made from has said it
-            await agree(self, taken, write)
+            await agree(self, fresh, taken, write)
         return taken
 
     def _continuing(self, arrivals: Sequence[Checked], write: Write) -> list[Checked]:
@@ -316,7 +285,7 @@ class Ledger:
                     rows.append((fact.node, more.rank, more.msgid, more.size))
             write.traffic[at - 1 : at] = extended
 
-    async def _record(self, write: Write) -> Written:
+    async def record(self, write: Write) -> Written:
         """Put it into the journal and the tables; nothing if there is nothing."""
         self._make_entries(write)
         if write.empty:
@@ -329,7 +298,6 @@ class Ledger:
             self.numbers[box] = number
         for _, entry in write.entries:
             self.heads[entry.box] = Head(entry.seq, entry.digest(), entry.clock)
-        self.dropped.update(write.dropped)
         self.counts.commits += 1
         return written
 
@@ -363,7 +331,7 @@ class Ledger:
         }
         keys = [(job, (job.node, job.key)) for job in jobs if job.lookup and job.key is not None]
         on_disk = [key for _, key in keys if key not in recent]
-        found = await self.read(reading.find_requests, self.today, on_disk) if on_disk else {}
+        found = await self.read(reading.find_requests, self.keys_since, on_disk) if on_disk else {}
         for job, key in keys:
             done = arrived.get(key) or recent.get(key) or found.get(key)
             if done is not None and done.link != job.link:

@@ -12,11 +12,11 @@ from operator import attrgetter
 import msgspec
 
 from appliance.site import LASTING, TRAFFIC, Message, content_digest, decode_facts, facts
-from appliance.site.facts import Acked, Carried, Extended, Inherited, Requested, Sent
+from appliance.site.facts import Acked, Carried, Inherited, Requested, Sent
 from appliance.store import keys
 from appliance.store.arrivals import Octets
 from appliance.store.journal import Entry
-from appliance.store.queues import Absent, AbsentSent, Done, Effect, Queues
+from appliance.store.queues import Absent, AbsentSent, Done, Queues
 
 KINDS = (LASTING, TRAFFIC)
 """Kinds of entries that this version understands."""
@@ -49,9 +49,14 @@ def last_entry(connection: sqlite3.Connection, box: int) -> Entry | None:
     return _entry(row, boxes(connection)) if row else None
 
 
-def load_queues(connection: sqlite3.Connection, queues: Queues, files: Callable[[bytes], bool]) -> int:
+def load_queues(
+    connection: sqlite3.Connection,
+    queues: Queues,
+    files: Callable[[bytes], bool],
+    acked: set[tuple[int, int]] | None = None,
+) -> int:
     """The queues' sizes from the tables, then the traffic since the last spill; ``files`` says whether a blob
-    is here. Returns how many entries that was.
+    is here, ``acked`` is as in ``Taking``. Returns how many entries that was.
     """
     for node, count, octets in connection.execute(
         "SELECT node, count(*), sum(size) FROM queue GROUP BY node"
@@ -64,15 +69,13 @@ def load_queues(connection: sqlite3.Connection, queues: Queues, files: Callable[
         if not head or not files(blob):
             nodes = {n for (n,) in connection.execute("SELECT node FROM queue WHERE msgid = ?", (msgid,))}
             queues.absent_loaded(msgid, Absent(rank, size, blob, digest, bool(head), nodes))
-    return replay_tail(connection, queues, files)
+    return replay_tail(connection, queues, files, acked)
 
 
 def keyed_nodes(connection: sqlite3.Connection, since_day: int) -> set[int]:
     """Nodes with keys of requests in the table."""
     found: set[int] = set()
-    for (day,) in connection.execute(
-        "SELECT DISTINCT day FROM request WHERE day >= ?", (since_day,)
-    ).fetchall():
+    for day in keys.days(connection, since_day):
         node = -1
         while row := connection.execute(
             "SELECT node FROM request WHERE day = ? AND node > ? ORDER BY node LIMIT 1", (day, node)
@@ -103,12 +106,12 @@ def unnamed(connection: sqlite3.Connection, digests: Iterable[bytes]) -> list[by
 
 
 def find_requests(
-    connection: sqlite3.Connection, today: int, wanted: Sequence[tuple[int, bytes]]
+    connection: sqlite3.Connection, since_day: int, wanted: Sequence[tuple[int, bytes]]
 ) -> dict[tuple[int, bytes], Done]:
     """Those of the requests, by (node, key), that were carried out and are in the table."""
     found = {}
     for node, key in wanted:
-        done = keys.find(connection, today, node, key)
+        done = keys.find(connection, since_day, node, key)
         if done is not None:
             found[node, key] = done
     return found
@@ -147,28 +150,6 @@ def read_messages(connection: sqlite3.Connection, msgids: Sequence[int], max_oct
             max_octets -= len(head) + len(data or b"")
             if max_octets <= 0:
                 break
-    return found
-
-
-def old_traffic(
-    connection: sqlite3.Connection, box: int, seq: int, clock: int, max_octets: int
-) -> list[Entry]:
-    """The first traffic entries of a box up to ``seq`` and below ``clock`` that the tables are up to, until
-    their bodies have ``max_octets``.
-    """
-    rows = connection.execute(
-        "SELECT place, clock, kind, prev, body, signature FROM entry"
-        " WHERE kind = ? AND place % ? = ? AND place <= ? ORDER BY place",
-        (TRAFFIC, PLACES, box, min(seq, spilled(connection)[box]) * PLACES + box),
-    )
-    known = boxes(connection)
-    found: list[Entry] = []
-    for row in rows:
-        entry = _entry(row, known)
-        max_octets -= len(entry.body)
-        if entry.clock >= clock or (max_octets < 0 and found):
-            break
-        found.append(entry)
     return found
 
 
@@ -220,7 +201,22 @@ def spilled(connection: sqlite3.Connection) -> dict[int, int]:
     return dict(connection.execute("SELECT number, spilled FROM box").fetchall())
 
 
-def replay_tail(connection: sqlite3.Connection, queues: Queues, files: Callable[[bytes], bool]) -> int:
+def acked(connection: sqlite3.Connection) -> set[tuple[int, int]]:
+    """All that nodes have acknowledged (node, msgid), as far as the journals reach. Reads all of them."""
+    found: set[tuple[int, int]] = set()
+    for (body,) in connection.execute("SELECT body FROM entry WHERE kind = ?", (TRAFFIC,)):
+        for fact in decode_facts(body):
+            if isinstance(fact, Acked):
+                found.update((fact.node, msgid) for msgid in fact.msgids)
+    return found
+
+
+def replay_tail(
+    connection: sqlite3.Connection,
+    queues: Queues,
+    files: Callable[[bytes], bool],
+    acked: set[tuple[int, int]] | None = None,
+) -> int:
     """Apply the traffic since the last spill, less what went to nodes that are no more. Returns how many
     entries that was.
     """
@@ -231,31 +227,21 @@ def replay_tail(connection: sqlite3.Connection, queues: Queues, files: Callable[
     count = 0
     for entry in read_entries(connection, boxes(connection), spilled(connection)):
         for fact in decode_facts(entry.body) if entry.kind in KINDS else ():
-            for effect in _replayed(fact, nodes, heads, queues, files):
-                queues.apply(effect)
+            match fact:
+                case Carried() if acked is None:
+                    pass
+                case Sent() if fact.msgid in heads:  # else the commit changed the table queue
+                    left = [node for node in fact.nodes if node in nodes]
+                    if acked is not None:
+                        left = [node for node in left if (node, fact.msgid) not in acked]
+                    # also if nobody is left: its octets are in ``fresh``, and more nodes may come
+                    fact = msgspec.structs.replace(fact, nodes=tuple(left))
+                    present = heads[fact.msgid] and (fact.blob is None or files(fact.blob))
+                    queues.apply(fact if present else AbsentSent(fact, heads[fact.msgid]))
+                case Acked() | Inherited() | Requested() | facts.NodeDropped():
+                    queues.apply(fact)
         count += 1
     return count
-
-
-def _replayed(
-    fact: object, nodes: set[int], heads: dict[int, bool], queues: Queues, files: Callable[[bytes], bool]
-) -> Iterator[Effect]:
-    match fact:
-        case Sent():
-            left = tuple(node for node in fact.nodes if node in nodes)
-            said_again = isinstance(fact, Carried | Extended)
-            if not left or fact.msgid not in heads or (said_again and _known(fact, queues)):
-                return  # nobody is left, or the commit changed the table queue
-            fact = msgspec.structs.replace(fact, nodes=left)
-            head = heads[fact.msgid]
-            present = head and (fact.blob is None or files(fact.blob))
-            yield fact if present else AbsentSent(fact, head)
-        case Acked() | Inherited() | Requested() | facts.NodeDropped():
-            yield fact
-
-
-def _known(fact: Sent, queues: Queues) -> bool:
-    return isinstance(fact, Carried) and fact.msgid in queues.messages
 
 
 def _entry(row: tuple[int, int, int, bytes, bytes, bytes], known: Boxes) -> Entry:

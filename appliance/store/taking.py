@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from appliance.site import LASTING, TRAFFIC, Message, NameLost, Site, content_digest, decode_facts, facts
-from appliance.site.facts import Acked, Carried, Dropped, Extended, LastingFact, Requested, Sent, TrafficFact
+from appliance.site.facts import Acked, Carried, Extended, LastingFact, Requested, Sent, TrafficFact
 from appliance.store.arrivals import Arrival, BadEntries, Octets
 from appliance.store.database import Write
 from appliance.store.journal import Entry, is_signed
@@ -87,8 +87,9 @@ class Taken:
 
 
 class Taking:
-    """Adds arrivals to ``write``. ``gaps``: this is a copy, where old entries may be missing, so that what
-    was said again has to be heard; ``heard`` are the messages that it knows from their own entries.
+    """Adds arrivals to ``write``. ``acked``: None, or this is a copy, where old entries may be missing, so
+    that what was said again has to be heard. Who said it may not have known all acknowledgements that came
+    before; these are all that this box has heard of (node, msgid), and they grow here.
     """
 
     def __init__(
@@ -97,14 +98,13 @@ class Taking:
         queues: Queues,
         slot: int,
         has_file: Callable[[bytes], bool],
-        heard: set[int] | None,
+        acked: set[tuple[int, int]] | None,
     ) -> None:
         self._site = site
         self._queues = queues
         self._slot = slot
         self._has_file = has_file
-        self._heard = heard
-        self._early: dict[int, set[int]] = {}
+        self._acked = acked
 
     def take(
         self, checked: Sequence[Checked], numbers: Mapping[str, int], known: Known, write: Write
@@ -118,28 +118,25 @@ class Taking:
             write.entries.append((numbers[one.entry.box], one.entry))
             self._octets = one.octets
             for fact in one.facts:
-                self._fact(fact, numbers[one.entry.box])
+                self._fact(fact)
         nodes = self._site.nodes  # some may be dropped by a later entry, and the rows are written last
         write.queued = [row for row in write.queued if row[0] in nodes]
         write.quietly_queued = [row for row in write.quietly_queued if row[0] in nodes]
         return taken
 
-    def _fact(self, fact: LastingFact | TrafficFact, number: int) -> None:
+    def _fact(self, fact: LastingFact | TrafficFact) -> None:
         match fact:
             case Carried():
-                self._carried(fact)
+                if self._acked is not None:
+                    self._more(fact)
             case Extended():
-                self._extended(fact)
+                self._more(fact)
             case Sent():
-                if self._heard is not None:
-                    self._heard.add(fact.msgid)
                 self._sent(fact)
             case Acked():
-                self._acked(fact)
+                self._ack(fact)
             case Requested():
                 self._requested(fact)
-            case Dropped():
-                self._write.dropped.append((number, fact.seq))
             case facts.Inherited():
                 pass
             case _:
@@ -157,10 +154,7 @@ class Taking:
             self._taken.revoked.append(fact.box)
 
     def _sent(self, fact: Sent) -> None:
-        left = tuple(node for node in fact.nodes if node in self._site.nodes)
-        if self._heard is not None:
-            done = self._early.pop(fact.msgid, set())
-            left = tuple(node for node in left if node not in done)
+        left = self._left(fact)
         if not left:
             return
         if left != fact.nodes:
@@ -179,28 +173,29 @@ class Taking:
         else:
             self._write.effects.append(AbsentSent(fact, bool(head)))
 
-    def _carried(self, fact: Carried) -> None:
-        if self._heard is not None and fact.msgid not in self._heard:
-            self._heard.add(fact.msgid)
-            self._extended(fact)
+    def _left(self, fact: Sent) -> tuple[int, ...]:
+        """Nodes that are there, and have yet to get it."""
+        left = (node for node in fact.nodes if node in self._site.nodes)
+        acked = self._acked
+        return tuple(left) if acked is None else tuple(n for n in left if (n, fact.msgid) not in acked)
 
-    def _extended(self, fact: Extended | Carried) -> None:
+    def _more(self, fact: Extended | Carried) -> None:
+        """More nodes for a message that may be known."""
         if fact.msgid not in self._queues.messages and fact.msgid not in self._now:
             if fact.msgid not in self._known.messages:
                 self._sent(fact)
                 return
             absent = self._queues.absent.get(fact.msgid)
-            for node in fact.nodes:
-                if node in self._site.nodes:
-                    rows = self._write.queued if absent is None else self._write.quietly_queued
-                    rows.append((node, fact.rank, fact.msgid, fact.size))
+            rows = self._write.queued if absent is None else self._write.quietly_queued
+            rows += [(node, fact.rank, fact.msgid, fact.size) for node in self._left(fact)]
             if absent is None:
                 return
-        left = tuple(node for node in fact.nodes if node in self._site.nodes)
-        if left:
+        if left := self._left(fact):
             self._write.effects.append(msgspec.structs.replace(fact, nodes=left))
 
-    def _acked(self, fact: Acked) -> None:
+    def _ack(self, fact: Acked) -> None:
+        if self._acked is not None:
+            self._acked.update((fact.node, msgid) for msgid in fact.msgids)
         if fact.node not in self._site.nodes:
             return
         self._write.effects.append(fact)
@@ -210,8 +205,6 @@ class Taking:
             absent = self._queues.absent.get(msgid)
             acks = self._write.acks if absent is None else self._write.quiet_acks
             acks.append((fact.node, msgid))
-            if self._heard is not None and msgid not in self._heard:
-                self._early.setdefault(msgid, set()).add(fact.node)
 
     def _requested(self, fact: Requested) -> None:
         key = fact.node, fact.key

@@ -16,17 +16,16 @@ from appliance.log import get_logger
 from appliance.store import reading
 from appliance.store.blobs import Blobs
 from appliance.store.cache import Cache
+from appliance.store.cutting import Cutter
 from appliance.store.database import Database, Write
 from appliance.store.disk import Disk
 from appliance.store.errors import DiskFull
 from appliance.store.jobs import StoreSettings
-from appliance.store.ledger import DAY_NS, Ledger
+from appliance.store.ledger import Ledger
 
 log = get_logger(__name__)
 
 CUT_EVERY_S = 600.0
-CUT_AFTER_NS = DAY_NS
-CARRY_AFTER_NS = 7 * DAY_NS
 BALLAST_EVERY_S = 60.0
 FULL_REST_S = 10.0
 """How long large writes are left alone after one found no space."""
@@ -52,6 +51,7 @@ class Upkeep:
         self.needed: Callable[[], Mapping[str, int] | None] = lambda: None
         self._database = database
         self._ledger = ledger
+        self._cutter = Cutter(ledger)
         self._blobs = blobs
         self._cache = cache
         self._disk = disk
@@ -93,24 +93,18 @@ class Upkeep:
         """Bring the queues to the tables, now. Raises ``StoreBroken``."""
         now = time.monotonic()
         self._last_spill = now
-        cut = None
-        if now - self._last_cut > CUT_EVERY_S:
-            self._last_cut = now
-            cut = self._ledger.clock - CUT_AFTER_NS, self._limits()
         async with self._ledger.lock:
             finished = self._ledger.queues.finished()
             try:
-                spilled = await self._ledger.spill(cut)
+                spilled = await self._ledger.spill()
             except DiskFull as error:
                 self._rest_until = now + FULL_REST_S
                 await self.make_room(error, "queues not brought to the tables")
                 return
             for msgid, *_ in finished:
                 self._cache.drop(msgid)
-            if spilled.uncut:
-                self._last_cut = now - CUT_EVERY_S
-            elif cut is not None:
-                await self._carry(now)
+            if now - self._last_cut > CUT_EVERY_S:
+                await self._cut(now)
         await self._blobs.remove(spilled.blobs)
 
     async def make_room(self, error: DiskFull, what: str) -> None:
@@ -131,12 +125,11 @@ class Upkeep:
             return heads
         return {box: min(seq, needed.get(box, 0)) for box, seq in heads.items()}
 
-    async def _carry(self, now: float) -> None:
-        """Old entries go though something of theirs is pending. A bit at a time: the next soon, if there is
-        more. The caller holds the lock.
-        """
+    async def _cut(self, now: float) -> None:
+        """Old entries go. A bit at a time: the next soon, if there is more. The caller holds the lock."""
+        self._last_cut = now
         try:
-            write, more = await self._ledger.carry(self._ledger.clock - CARRY_AFTER_NS, self._limits())
+            write, more = await self._cutter.cut(self._limits())
             self._committed(write)
             if more:
                 self._last_cut = now - CUT_EVERY_S

@@ -72,7 +72,7 @@ class _Check:
         self.waiting: set[int] = set()
         self._folder = folder
         self._connection = connection
-        self._replay = _Replay()
+        self._replay = _Replay(set())
         self._others = False
 
     def note(self, problem: str) -> None:
@@ -94,6 +94,7 @@ class _Check:
     def entries(self) -> Iterator[str]:
         """Chains and signatures. Traffic entries before the first that is there have been cut."""
         known = boxes(self._connection)
+        self._replay = _Replay(_carried(self._connection))
         checkers = {box: Checker(public) for box, public in known.values()}
         uncut: set[str] = set()
         for entry in read_entries(self._connection, known):
@@ -233,35 +234,42 @@ class _Check:
                 yield f"database: {text}"
 
 
-class _Replay:
-    """What the entries make. Messages that everybody has are forgotten: memory is bound by what waits."""
+def _carried(connection: sqlite3.Connection) -> set[int]:
+    """Messages that some entry says again."""
+    tag = facts.Carried.__struct_config__.tag
+    rows = connection.execute(
+        "SELECT body FROM entry WHERE kind = ? AND instr(body, ?)", (TRAFFIC, str(tag).encode())
+    )
+    return {fact.msgid for (body,) in rows for fact in decode_facts(body) if isinstance(fact, facts.Carried)}
 
-    def __init__(self) -> None:
+
+class _Replay:
+    """What the entries make. Messages that everybody has are forgotten: memory is bound by what waits.
+    ``carried``: messages that were said again, perhaps by a box that did not know all acknowledgements.
+    """
+
+    def __init__(self, carried: set[int]) -> None:
+        self._carried = carried
+        self._acked: set[tuple[int, int]] = set()
         self.site = Site()
         self.queues: dict[int, Queue] = {}
         self.sent: dict[int, facts.Sent] = {}
         self._waiting: dict[int, int] = {}
-        self._heard: set[int] = set()
 
     def apply(self, fact: Any) -> None:
         match fact:
-            case facts.Carried():
-                if fact.msgid not in self._heard:
-                    self._heard.add(fact.msgid)
-                    self._sent(fact)
-            case facts.Extended():
-                self._sent(fact)
             case facts.Sent():
-                self._heard.add(fact.msgid)
                 self._sent(fact)
             case facts.Acked():
                 for msgid in fact.msgids:
+                    if msgid in self._carried:
+                        self._acked.add((fact.node, msgid))
                     if self.queues.get(fact.node, {}).pop(msgid, None):
                         self._less(msgid)
             case facts.Inherited():
                 for msgid, (rank, size) in list(self.queues.get(fact.source, {}).items()):
                     self._add(fact.node, msgid, rank, size)
-            case facts.Requested() | facts.Dropped():
+            case facts.Requested():
                 pass
             case facts.NodeDropped():
                 self.site.apply(fact)
@@ -274,7 +282,8 @@ class _Replay:
         self.sent[fact.msgid] = fact
         self._waiting[fact.msgid] = self._waiting.get(fact.msgid, 0) + 1
         for node in fact.nodes:
-            self._add(node, fact.msgid, fact.rank, fact.size)
+            if (node, fact.msgid) not in self._acked:
+                self._add(node, fact.msgid, fact.rank, fact.size)
         self._less(fact.msgid)
 
     def _add(self, node: int, msgid: int, rank: int, size: int) -> None:

@@ -30,7 +30,8 @@ Told = Callable[["Box", Sequence[Arrival]], None]
 
 class Box:
     """``name`` is for people who read a schedule. ``gone``: its disk is lost, or it was found to be a copy.
-    ``on``: it takes part. ``telling``: the level of the answers that its store gives at this moment.
+    ``on``: it takes part. ``turned``:
+    its clock was. ``telling``: the level of the answers that its store gives at this moment.
     """
 
     def __init__(self, lab: Lab, name: str, seed: str, told: Told) -> None:
@@ -50,6 +51,7 @@ class Box:
         self.confirmed: dict[str, dict[str, int]] = {}
         """When other boxes were last met, and what they said that they have."""
         self.wants_copy = False
+        self.turned = False
         self.telling: bool | None = None
         self._told = told
         self._nursery: trio.Nursery

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import random
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -75,9 +77,14 @@ class House:
         """Names that were claimed, and by whom."""
         self.groups: list[str] = []
         self.revoked: set[str] = set()
-        self.cards: dict[str, Any] = {}
+        self.cards: dict[str, tuple[Path, int]] = {}
+        """Copies of boxes' cards, and how far their own journals went then."""
         self.restored: set[str] = set()
         self.trace: list[str] = []
+        self.wrong: list[str] = []
+        """Answers that should not have been given."""
+        self.counts: Counter[str] = Counter()
+        self.forks_seen: set[str] = set()
         self._nursery = nursery
         self._serial = 0
 
@@ -98,6 +105,15 @@ class House:
     def good(self) -> list[Box]:
         """Those that nobody has put out."""
         return [box for box in self.living if box.id not in self.revoked]
+
+    def forget_unheard(self) -> None:
+        """A box that was put out is in after all, if nobody lives who has heard of it."""
+        heard: set[str] = set()
+        for _ in self.boxes:
+            good = [box for box in self.living if box.id not in heard]
+            known = [at for box in good for at in box.store.site.boxes.values() if at.cut is not None]
+            heard |= {at.box for at in known}
+        self.revoked &= heard
 
     def box_of(self, id: str) -> Box:
         return next(box for box in self.boxes if box.id == id)
@@ -138,6 +154,7 @@ class House:
             seat.store, seat.link, seat.lookup = store, store.link_id(), store.has_keys(ask.node)
         ask.tries += 1
         payloads = [await self._payload(box, data) for data in ask.data]
+        first = self.first_answers(ask, box)
 
         def judge(scene: Scene) -> Decision:
             if ask.node not in scene.site.nodes:
@@ -149,11 +166,22 @@ class House:
                 if payload.data is None:
                     store.blobs.unpin(payload.digest)
             self._answered(box, ask, ask.answers, decision)
+            if first:
+                self.counts["repeated"] += 1
+            if first and (decision.error is not None or decision.msgid not in first):
+                self.wrong.append(f"{ask.request} again at {box}: {decision.error} {decision.msgid}")
 
         job = Job(judge, done, node=ask.node, link=seat.link, key=ask.key, lookup=seat.lookup)
         await store.submit(job)
         if settle:
             await wait_all_tasks_blocked()
+
+    def first_answers(self, ask: Ask, box: Box) -> set[int]:
+        """What the request was answered in the last day, as far as the box has heard."""
+        done = self.record.requests.get((ask.node, ask.key), [])
+        if box.turned:
+            return set()
+        return {d.msgid for d in done if box.now_s - d.at_s < DAY_S and box.has(d.box, d.seq)}
 
     async def _payload(self, box: Box, data: bytes) -> Payload:
         return Payload.of(data) if len(data) <= wire.INLINE_MAX else await kit.upload(box.store, data)
@@ -162,9 +190,11 @@ class House:
         seq = box.seq(box.id)
         if ask is not None:
             done = self.record.requests.get((ask.node, ask.key), [])
-            seq = next((s for b, s, _ in done if b == box.id), 0)
+            seq = next((d.seq for d in done if d.box == box.id), 0)
         others = [b for b in self.good if b is not box and seq and b.has(box.id, seq)]
         answers.append(Answer(box, decision, seq, others, bool(box.telling), box.now_s))
+        self.counts["answers"] += 1
+        self.counts["at level 2"] += bool(box.telling)
 
     async def ask(self, node: int, box: Box, request: Any, *data: bytes, fresh: Any = None) -> Ask:
         ask = Ask(node, request, data, fresh)
@@ -283,9 +313,12 @@ class House:
             box = line.restored
             assert box.id in self.restored, f"{box} is taken for an old state of itself: {line.refusal}"
             self.say(f"{box} is an old state of itself")
+            self.counts["old cards found"] += 1
             await box.lose()
         elif line.refusal is not None and line.refusal.code == "forked":
             assert self.restored, f"{line.boxes}: {line.refusal}"
+            self.forks_seen |= {box.id for box in line.boxes}
+        self.forks_seen |= line.a.stream.barred | line.b.stream.barred
 
     async def revoke(self, at: Box, box: Box) -> bool:
         await self.own(at, lambda scene: revoke_box(scene, box.id, at.seq(box.id)))
@@ -354,6 +387,7 @@ class House:
         if box.gone or source.gone or source.seq(box.id) < box.seq(box.id):
             return False
         box.wants_copy = False
+        self.counts["copies taken again"] += 1
         await box.close()
         key = (box.folder / "box.key").read_bytes()
         shutil.rmtree(box.folder)

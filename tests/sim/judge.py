@@ -24,19 +24,36 @@ from tests.sim.house import House
 from tests.store import kit
 
 
-async def judge(house: House) -> None:
+def known_thieves(house: House) -> dict[str, int]:
+    """How far the journals of boxes are known that every good box knows to be revoked."""
+    good = house.good
+    return {
+        box: max(other.seq(box) for other in good)
+        for box in house.revoked
+        if good and all(_is_out(other, box) for other in good)
+    }
+
+
+def _is_out(at: Box, box: str) -> bool:
+    known = at.store.site.boxes.get(box)
+    return known is not None and known.cut is not None
+
+
+async def judge(house: House, thieves: dict[str, int]) -> None:
+    """``thieves``: what ``known_thieves`` said before the boxes told each other everything."""
     ids_are_unique(house)
     good = house.good
     if not good:
         return
     if house.record.forked:
+        forks_are_seen(house)
         return
     first = good[0]
     positions = {box: at.seq for box, at in first.positions.items()}
     for box in good:
         assert {b: at.seq for b, at in box.positions.items()} == positions, f"{box} and {first}: positions"
     level_2_is_kept(house, positions)
-    nothing_counts_above_the_cut(house, first)
+    nothing_counts_above_the_cut(first, thieves)
     names_have_one_owner(house, positions)
     await queues_are_what_was_said(house, positions)
     digests = [await box.store.replica.state_digest() for box in good]
@@ -46,10 +63,22 @@ async def judge(house: House) -> None:
     await queues_are_what_was_said(house, positions)
 
 
+def forks_are_seen(house: House) -> None:
+    """Where two boxes have two entries under the same number, some link has left that box out."""
+    house.counts["forks"] += 1
+    for a in house.good:
+        for b in house.good:
+            for box in a.positions.keys() & b.positions.keys():
+                theirs, ours = a.positions[box], b.positions[box]
+                if theirs.seq == ours.seq and theirs.digest != ours.digest:
+                    assert box in house.forks_seen, f"{a} and {b} have two histories of {box}"
+
+
 def ids_are_unique(house: House) -> None:
-    """No message, member or node has the number of another."""
+    """No message, member or node has the number of another; those of one box's messages rise."""
     seen: set[tuple[str, int]] = set()
-    for (box, _), facts in house.record.entries.items():
+    highest: dict[str, int] = {}
+    for (box, _), facts in sorted(house.record.entries.items()):
         if box in house.record.forked:
             continue
         for fact in facts:
@@ -60,6 +89,8 @@ def ids_are_unique(house: House) -> None:
                 thing = "node", fact.node
             elif type(fact) is Sent:
                 thing = "m", fact.msgid
+                assert fact.msgid > highest.get(box, 0), "what a box took later is to come later"
+                highest[box] = fact.msgid
             else:
                 continue
             assert thing not in seen, f"{thing} twice"
@@ -72,7 +103,11 @@ def level_2_is_kept(house: House, positions: dict[str, int]) -> None:
         for answer in ask.answers:
             if answer.decision.error is not None or not answer.seq:
                 continue
-            holders = [box for box in (answer.box, *answer.holders) if box in house.good]
+            holders = [
+                box
+                for box in (answer.box, *answer.holders)
+                if box in house.good and box.id not in house.restored
+            ]
             if answer.level_2:
                 assert answer.holders or any(b.gone or b not in house.good for b in house.boxes), (
                     f"{ask.request} was said to be on two boxes"
@@ -81,7 +116,10 @@ def level_2_is_kept(house: House, positions: dict[str, int]) -> None:
                 assert positions.get(answer.box.id, 0) >= answer.seq, f"lost: {ask.request} at {answer.box}"
 
 
-def nothing_counts_above_the_cut(house: House, first: Box) -> None:
+def nothing_counts_above_the_cut(first: Box, thieves: dict[str, int]) -> None:
+    """Of a revoked box; and when all know that it is one, nothing more of it comes in."""
+    for box, seq in thieves.items():
+        assert first.seq(box) <= seq, f"{box}: {first.seq(box)} entries count, {seq} were there"
     for box, known in first.store.site.boxes.items():
         if known.cut is not None:
             assert first.seq(box) <= known.cut, f"{box}: {first.seq(box)} counts, {known.cut} is the cut"
@@ -128,6 +166,8 @@ def names_have_one_owner(house: House, positions: dict[str, int]) -> None:
             if loser[1] == "alias" and alive and same == 1:
                 has_nodes = house.good[0].store.site.members[loser[2]].nodes
                 assert count == 1 or not has_nodes, f"{name}: {loser} was told {count} times"
+            if same == 1:
+                assert count <= 1, f"{name}: {loser} was told {count} times"
 
 
 async def queues_are_what_was_said(house: House, positions: dict[str, int]) -> None:

@@ -293,7 +293,9 @@ class Line:
             elif isinstance(error, Refusal) and error.evidence is not None:
                 shown = side.link.say_entries([error.evidence], True, side.their_epoch)
                 peer = self.b if side is self.a else self.a
-                await self._guarded(peer, peer.receive(shown))
+                farewell = b"".join(side.wire) + shown
+                side.wire.clear()
+                await self._guarded(peer, peer.receive(farewell))
         except BadEntries as error:
             self.bad = error
         self.cut()

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from appliance.site import LASTING, TRAFFIC, Decision, decode_facts
 from appliance.site.facts import LastingFact, Requested, TrafficFact
@@ -53,6 +53,15 @@ class Ask:
         return any(answer.decision.error is None for answer in self.answers)
 
 
+class Done(NamedTuple):
+    """That a box carried a request out."""
+
+    box: str
+    seq: int
+    msgid: int
+    at_s: float
+
+
 class Record:
     """``entries`` by box and seq. A box in ``forked`` has made two under one number."""
 
@@ -61,8 +70,7 @@ class Record:
         self.forked: set[str] = set()
         self.asks: list[Ask] = []
         self.texts: dict[int, bytes] = {}
-        self.requests: dict[Key, list[tuple[str, int, int]]] = {}
-        """Box, seq and msgid of those that carried it out."""
+        self.requests: dict[Key, list[Done]] = {}
         self._signatures: dict[tuple[str, int], bytes] = {}
 
     def told(self, box: Box, arrivals: Sequence[Arrival]) -> None:
@@ -81,7 +89,7 @@ class Record:
             for fact in facts:
                 if isinstance(fact, Requested):
                     done = self.requests.setdefault((fact.node, fact.key), [])
-                    done.append((arrival.box, arrival.seq, fact.msgid))
+                    done.append(Done(arrival.box, arrival.seq, fact.msgid, box.now_s))
 
     def facts(self, positions: Mapping[str, int]) -> Iterator[tuple[str, AnyFact]]:
         """Those up to these positions. Entries that say again what was said have no part in it."""

@@ -61,7 +61,7 @@ class Schedule:
         elif self.kind == "thieves":
             weights |= {"revoke": 2, "exchange": 8}
         elif self.kind == "cards":
-            weights |= {"save": 2, "put_back": 0.7}
+            weights |= {"save": 4, "put_back": 2, "exchange": 18}
         self.weights = weights
 
     async def run(self) -> None:
@@ -78,6 +78,8 @@ class Schedule:
             house.say(name)
             await steps[name]()
             await wait_all_tasks_blocked()
+            house.counts[name] += 1
+            assert not house.wrong, house.wrong
         house.say("the end")
         await self.finish()
 
@@ -268,7 +270,8 @@ class Schedule:
                 self.house.lab.wall.advance(3600)
 
     async def turn_clock(self) -> None:
-        self.box().skew_ns = self.house.skew()
+        box = self.box()
+        box.skew_ns, box.turned = self.house.skew(), True
 
     async def lose(self) -> None:
         """A disk dies."""
@@ -299,15 +302,18 @@ class Schedule:
 
     async def save(self) -> None:
         box = self.box()
-        self.house.cards[box.id] = box.save("card")
+        if box.id not in self.house.cards:
+            self.house.cards[box.id] = box.save("card"), box.seq(box.id)
 
     async def put_back(self) -> None:
         """An old card comes into its box."""
-        saved = [box for box in self.house.living if box.id in self.house.cards]
+        cards = self.house.cards
+        saved = [b for b in self.house.living if b.id in cards and cards[b.id][1] < b.seq(b.id)]
         if saved and len(self.house.good) > 1:
             box = self.draw.choice(saved)
             self.house.restored.add(box.id)
-            await box.put_back(self.house.cards[box.id])
+            self.house.counts["old cards"] += 1
+            await box.put_back(cards.pop(box.id)[0])
 
     # the end
 
@@ -337,6 +343,8 @@ class Schedule:
         self.partition.clear()
         for box in house.living:
             box.cut_lines()
+        house.forget_unheard()
+        known = judge.known_thieves(house)
         await trio.sleep(1.0)
         await self.talk()
         for a in house.good:
@@ -345,7 +353,7 @@ class Schedule:
                     await house.give_lacking(a, b)
         for box in house.living:
             box.cut_lines()
-        await judge.judge(house)
+        await judge.judge(house, known)
 
 
 def run(lab: Lab, seed: int) -> House:

@@ -83,7 +83,7 @@ def test_the_newest_entry_stays(tmp_path: Path, clock: kit.Clock) -> None:
 def test_much_is_cut_a_bit_at_a_time(
     tmp_path: Path, clock: kit.Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("appliance.store.database.CUT_ENTRIES", 5)
+    monkeypatch.setattr("appliance.store.cutting.CUT_ENTRIES", 5)
 
     async def main() -> None:
         async with kit.running(tmp_path) as store:

@@ -199,7 +199,7 @@ def test_the_newest_answer_is_found_and_only_whole_keys_count(
             connection.executemany("INSERT INTO request VALUES (?, ?, ?, ?, ?)", rows)
             newest |= requests
         for node, key in {*newest, (1, wanted), (2, wanted)}:
-            assert keys.find(connection, 101, node, key) == newest.get((node, key))
+            assert keys.find(connection, 100, node, key) == newest.get((node, key))
 
 
 def test_a_node_without_requests_is_not_looked_up(tmp_path: Path, clock: kit.Clock) -> None:
