@@ -1,11 +1,13 @@
 """On how many boxes a thing is: answers wait for a second copy, a moment.
 
 What a commit has to tell is held until another box says that it has the entry, and the files that its
-messages name, on stable storage: then the answer is one of level 2. If none says so within ``wait_s``
-(counted anew while a file moves), or none is in reach, it is told all the same, at level 1, and counted. A
-box that let us wait is not waited for again until it has caught up, or has confirmed one entry within that
-time: where there is always something on its way, it never has everything. In the order of the commits;
-nothing overtakes.
+messages name, on stable storage: then the answer is one of level 2. If none says so within ``wait_s``, or
+none is in reach, it is told all the same, at level 1, and counted. A box that let us wait is not waited for
+again until it has caught up, or has confirmed one entry within that time: where there is always something on
+its way, it never has everything. In the order of the commits; nothing overtakes.
+
+While a file moves its answer waits on, but only for as long as nobody behind it has waited for ``wait_s``:
+one member's large attachment must not hold up all others.
 
 Bound: what ``wait_s`` can commit; the requests' octets are counted by the inbox no more, but each link
 limits its own.
@@ -17,6 +19,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
 import trio
 
@@ -28,13 +31,16 @@ IN_SYNC_S = 1.0
 
 @dataclass(slots=True)
 class Held:
-    """What a commit has to tell, by ``tell``. ``answers`` counts those who wait for it."""
+    """What a commit has to tell, by ``tell``, which gets to know whether it is at level 2. ``answers`` counts
+    those who wait for it. ``due``: when they have waited for long enough, ``until``: also for a file.
+    """
 
     seq: int
     blobs: set[bytes]
     msgids: list[int]
-    tell: Callable[[], None]
+    tell: Callable[[bool], None]
     answers: int
+    due: float
     until: float
 
 
@@ -121,21 +127,26 @@ class Copies:
             if not other.patient and other.probe is None:
                 other.probe = seq, now
 
-    def hold(self, blobs: set[bytes], msgids: list[int], tell: Callable[[], None], answers: int) -> None:
+    def hold(self, blobs: set[bytes], msgids: list[int], tell: Callable[[bool], None], answers: int) -> None:
         """Call ``tell`` when it is time to, perhaps at once."""
         if not self._held and not self.in_reach:
             self.one_copy += answers if self.boxes else 0
-            tell()
+            tell(False)
             return
-        until = trio.current_time() + self.wait_s
-        self._held.append(Held(self.head, blobs, msgids, tell, answers, until))
+        due = trio.current_time() + self.wait_s
+        self._held.append(Held(self.head, blobs, msgids, tell, answers, due, due))
         self.held_ids.update(msgids)
         self._release()
 
     @property
     def wait_left_s(self) -> float:
         """Seconds until somebody has waited long enough; infinite if nobody waits."""
-        return max(0.0, self._held[0].until - trio.current_time()) if self._held else math.inf
+        return max(0.0, self._first_until - trio.current_time()) if self._held else math.inf
+
+    @property
+    def _first_until(self) -> float:
+        behind = (held.due for held in islice(self._held, 1, None) if not held.blobs)
+        return min(self._held[0].until, next(behind, math.inf))
 
     @property
     def waiting(self) -> int:
@@ -145,12 +156,12 @@ class Copies:
     def expire(self) -> None:
         """Tell those who have waited long enough."""
         now = trio.current_time()
-        while self._held and self._held[0].until <= now:
+        while self._held and self._first_until <= now:
             for other in self.boxes.values():
-                if not self._has(other, self._held[0]):
+                if other.seq < self._held[0].seq:
                     other.patient = False
             self._tell_first(level_2=False)
-        self._release()
+            self._release()
 
     def end(self) -> None:
         """The store ends: tell everybody."""
@@ -175,7 +186,7 @@ class Copies:
             self.one_copy += held.answers
         for other in self.boxes.values():
             other.blobs -= held.blobs
-        held.tell()
+        held.tell(level_2)
 
     # what status says
 

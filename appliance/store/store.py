@@ -57,6 +57,7 @@ ONE_COPY = (
     "no other box is in reach, and this site is set to keep everything on two: see   pocket peer list"
     "   and the option peer.strict"
 )
+NOT_CONFIRMED = "no other box confirmed it in time: log in and send the same again, it is not done twice; "
 
 
 class Store:
@@ -458,9 +459,11 @@ class Store:
         if self.replica.on_entries and write.entries:
             self._tell_boxes(write, checked)
 
-    def _tell(self, jobs: list[Job], messages: list[Message]) -> None:
+    def _tell(self, jobs: list[Job], messages: list[Message], level_2: bool) -> None:
         for job in jobs:
-            _answer(job, job.decision)
+            refused = self.settings.strict and not level_2 and job.key is not None
+            unsure = refused and job.decision.error is None
+            _answer(job, Decision(error=NOT_CONFIRMED + ONE_COPY) if unsure else job.decision)
         if self.copies.boxes:
             self._deliver(messages)  # some may have got them at another box meanwhile
         else:

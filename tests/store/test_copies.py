@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import trio
 import trio.testing
 
 from appliance.store.copies import Copies
+from tests.store import kit
 
 WAIT_S = 0.5
 OTHER = "OTHERBOX"
@@ -29,7 +31,7 @@ class Commits:
             while trio.current_time() < end:
                 self.seq += 1
                 self.copies.committed(self.seq)
-                self.copies.hold(set(), [], lambda: None, 1)
+                self.copies.hold(set(), [], lambda level_2: None, 1)
                 nursery.start_soon(self._confirm, self.seq, confirmed_after_s)
                 nursery.start_soon(self._expire)
                 await trio.sleep(every_s)
@@ -82,3 +84,54 @@ def test_a_box_that_is_too_slow_holds_up_one_answer_and_is_not_said_to_be_in_syn
         assert copies.in_sync(OTHER), "it has caught up"
 
     run(body)
+
+
+def test_a_file_that_moves_holds_up_those_behind_it_no_longer_than_others_wait() -> None:
+    async def body(commits: Commits) -> None:
+        copies = commits.copies
+        told: list[tuple[str, bool, float]] = []
+
+        def hold(what: str, blobs: set[bytes]) -> None:
+            commits.seq += 1
+            copies.committed(commits.seq)
+            copies.hold(blobs, [], lambda level_2: told.append((what, level_2, trio.current_time())), 1)
+
+        began = trio.current_time()
+        hold("large", {bytes(32)})
+        for _ in range(30):
+            await trio.sleep(0.1)
+            copies.progress(OTHER)
+            copies.expire()
+        assert told == [], "it moves, and nobody is behind it"
+        copies.confirmed(OTHER, commits.seq)
+        hold("small", set())
+        copies.confirmed(OTHER, commits.seq)
+        while len(told) < 2:
+            await trio.sleep(copies.wait_left_s)
+            copies.progress(OTHER)
+            copies.expire()
+        (_, large_2, at), (_, small_2, small_at) = told
+        assert not large_2 and small_2 and at - began <= 3.0 + WAIT_S + 0.01 and small_at == at
+        assert copies.in_reach, "it has the entries in time"
+
+    run(body)
+
+
+def test_a_strict_site_does_not_acknowledge_what_no_other_box_confirmed_in_time(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with kit.running(tmp_path, strict=False) as store:
+            ann, bob = await kit.members(store, 2)
+        async with kit.running(tmp_path, strict=True, second_copy_wait_s=0.05) as store:
+            ann, bob = (kit.Device(store, device.node, 1) for device in (ann, bob))
+            refused = await ann.post([bob.uid], b"nobody is there", id="1")
+            assert "no other box is in reach" in (refused.error or "")
+            store.copies.reach(OTHER, True)
+            unsure = await ann.post([bob.uid], b"it says nothing", id="2")
+            assert "no other box confirmed it in time" in (unsure.error or "")
+            store.copies.confirmed(OTHER, store.entries)
+            ann.relink()
+            again = await ann.post([bob.uid], b"it says nothing", id="2")
+            store.copies.confirmed(OTHER, store.entries)
+            assert again.error is None and await kit.pending_ids(store, bob.node) == [again.msgid]
+
+    kit.run(main)
