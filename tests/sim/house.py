@@ -107,13 +107,12 @@ class House:
         return [box for box in self.living if box.id not in self.revoked]
 
     def forget_unheard(self) -> None:
-        """A box that was put out is in after all, if nobody lives who has heard of it."""
-        heard: set[str] = set()
+        """A box that was put out is in after all, if nobody who is in lives and has heard of it."""
+        out = {box.box for at in self.living for box in at.store.site.boxes.values() if box.cut is not None}
         for _ in self.boxes:
-            good = [box for box in self.living if box.id not in heard]
-            known = [at for box in good for at in box.store.site.boxes.values() if at.cut is not None]
-            heard |= {at.box for at in known}
-        self.revoked &= heard
+            good = [box for box in self.living if box.id not in out]
+            out = {box.box for at in good for box in at.store.site.boxes.values() if box.cut is not None}
+        self.revoked &= out
 
     def box_of(self, id: str) -> Box:
         return next(box for box in self.boxes if box.id == id)
