@@ -84,8 +84,7 @@ class Scan:
     def _walk(self) -> Generator[Found, None, None]:
         database = self._folder / DATABASE_NAME
         size = database.stat().st_size
-        files = list(self._files())
-        self.progress.total = size + sum(octets for _, octets in files)
+        self.progress.total = size + sum(octets for _, octets in self._files())
         self._connection = open_beside(self._folder)
         for phase in (self._entries, self._messages):
             try:
@@ -93,8 +92,8 @@ class Scan:
             except sqlite3.Error as error:
                 yield Found(problems=[DAMAGED_DATABASE.format(error)])
         self.progress.octets = size
-        for path, octets in files:
-            yield from self._blob(path, octets)
+        for path, _ in self._files():
+            yield from self._blob(path)
 
     # journals
 
@@ -156,7 +155,7 @@ class Scan:
                     if len(bytes.fromhex(path.name)) == hashlib.sha256().digest_size:
                         yield path, path.stat().st_size
 
-    def _blob(self, path: Path, octets: int) -> Iterator[Found]:
+    def _blob(self, path: Path) -> Iterator[Found]:
         digest = bytes.fromhex(path.name)
         hashed = hashlib.sha256()
         signature = None

@@ -21,7 +21,7 @@ from appliance.delivery import CourierSettings, Exchange
 from appliance.delivery import courier as courier_module
 from appliance.session.requests import Fresh
 from appliance.site import Decision, Limits, Node, Payload, decide, register
-from appliance.store import Store, StoreSettings
+from appliance.store import Octets, Store, StoreSettings
 
 from .judge import Judge
 
@@ -41,6 +41,8 @@ STEPS = st.one_of(
     st.tuples(st.just("post, held"), st.integers(1, 8)),
     st.tuples(st.just("ack held"), which),
     st.tuples(st.just("confirm")),
+    st.tuples(st.just("damage"), which),
+    st.tuples(st.just("mend")),
     st.tuples(st.just("spill")),
     st.tuples(st.just("pause"), st.sampled_from((0.0, 0.001, 0.01))),
     st.tuples(st.just("reconnect")),
@@ -77,6 +79,9 @@ class House:
         self.judge: Judge
         self.sender: Node
         self.receiver: Node
+        self.late: set[int] = set()
+        self.whole: dict[int, Octets] = {}
+        """Of messages that the disk damaged: what they were."""
         self._aliases = 0
         self._nursery: trio.Nursery
 
@@ -93,6 +98,7 @@ class House:
     @asynccontextmanager
     async def link(self) -> AsyncIterator[None]:
         self.judge = Judge(self.store, WINDOW, self.acked, self.receiver.number)
+        self.judge.late = self.late
         place = Place(self.judge, self.receiver.member)
         assert self.exchange.enter(self.receiver.number, place)
         async with trio.open_nursery() as nursery:
@@ -125,6 +131,24 @@ class House:
     def confirm(self) -> None:
         self.store.copies.confirmed(OTHER, self.store.copies.head)
 
+    async def damage(self, msgid: int) -> None:
+        """The disk turns bits over, and it is noticed."""
+        ledger, sql = self.store._ledger, "UPDATE {} SET head = x'00' WHERE msgid = ? AND head <> x''"
+        found = await self.store.replica.octets([msgid])
+        async with ledger.lock:
+            for table in ("fresh", "message"):
+                with ledger.database.connection as connection:
+                    connection.execute(sql.format(table), (msgid,))
+        for octets in found:
+            self.late.add(msgid)
+            self.whole[msgid] = octets
+        await self.store.healing.messages_damaged([msgid])
+
+    async def mend(self) -> None:
+        """Another box brings what was damaged."""
+        for msgid in sorted(self.whole):
+            await self.store.replica.give_octets([self.whole.pop(msgid)])
+
     async def edit_user(self) -> None:
         self._aliases += 1
         await self._perform(self.receiver, wire.UserEdit("1", None, f"receiver {self._aliases}"))
@@ -137,6 +161,7 @@ class House:
     async def drain(self) -> None:
         """Acknowledge one by one. Every message comes."""
         self.store.copies.reach(OTHER, False)
+        await self.mend()
         with trio.move_on_after(PATIENCE_S):
             await self.store.perform(lambda scene: Decision())
             while not self.acked.issuperset(self.posted):
@@ -195,6 +220,10 @@ async def do(house: House, word: str, *args: Any) -> None:
         judge.ack(held[args[0] % len(held)])
     elif word == "confirm":
         house.confirm()
+    elif word == "damage" and (left := [m for m in house.posted if m not in house.acked and m not in kept]):
+        await house.damage(left[args[0] % len(left)])
+    elif word == "mend":
+        await house.mend()
     elif word == "spill":
         await house.store.upkeep.spill()
     elif word == "pause":

@@ -56,7 +56,7 @@ def large(number: int) -> bytes:
 
 
 def received(client: Client) -> list[bytes]:
-    found = []
+    found: list[bytes] = []
     while len(found) < 24:
         frame = client.next()
         if frame.op == "delivery":

@@ -44,9 +44,11 @@ class Healing:
 class Side:
     """One box. What it tells is lost if ``deaf``, or goes to the other side."""
 
+    healing: Any
+
     def __init__(self, name: str) -> None:
         self.name = name
-        self.healing: Any = Healing()
+        self.healing = Healing()
         self.told: list[tuple[str, bytes]] = []
         self.other: Side
         self.deaf = False

@@ -368,10 +368,13 @@ def test_a_damaged_entry_is_replaced_by_one_that_fits_and_by_no_other(tmp_path: 
             assert asked == [(own, damaged), (own, missing), (own, head)]
             assert await store.healing.entry(own, damaged) is None, "nothing damaged is given to others"
             good = arrivals[damaged]
+            other = store.key.sign(good.seq, good.clock, good.kind, good.prev, b"\x90")
             assert not await store.healing.mend(arrivals[4]), "nobody wants it"
             for wrong in (
                 type(good)(*[*_fields(good)[:5], b"\x90", good.signature]),
                 type(good)(*[own, damaged, *_fields(arrivals[4])[2:7]]),
+                type(good)(*[*_fields(good)[:6], flip(good.signature)]),
+                type(good).of(other),
             ):
                 with pytest.raises(BadEntries):
                     await store.healing.mend(wrong)
