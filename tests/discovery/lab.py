@@ -1,6 +1,7 @@
 """Machines in a network: namespaces, each with an eth0 on a common bridge, made and removed by the test."""
 
 import contextlib
+import itertools
 import json
 import os
 import queue
@@ -13,6 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 15.0
+_numbers = itertools.count(1)
 AVAHI = """
 mount -t tmpfs none /run
 mkdir /run/dbus /run/avahi-daemon
@@ -227,7 +229,7 @@ class Lab:
     """A bridge and its machines. `close` leaves nothing, also when half of it was made."""
 
     def __init__(self):
-        self.prefix = f"mdns{os.getpid()}"
+        self.prefix = f"mdns{os.getpid()}-{next(_numbers)}"
         self.machines = {}
         self.switch = f"{self.prefix}-switch"
 

@@ -60,9 +60,9 @@ def new_home() -> Iterator[Callable[..., Home]]:
 
         def make(names: str = "abc", **arguments: Any) -> Home:
             home = Home(stack.enter_context(Lab()), names, **arguments)
+            stack.callback(home.close)
             _homes.append(home)
             stack.callback(_homes.remove, home)
-            stack.callback(home.close)
             return home
 
         yield make

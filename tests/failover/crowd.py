@@ -4,12 +4,13 @@ does not answer. All of them live in one thread, which is in the machine's netwo
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import random
 import ssl
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -34,6 +35,8 @@ HURRY_S = 0.006
 """The same in a hurry, so that there is always something on its way."""
 SMALL, LARGE = (10, 2000), (66_000, 120_000)
 LARGE_SHARE = 0.02
+HEAD_OCTETS = 400
+"""Of a delivery so much is looked at."""
 CLONE_NEWNET = 0x40000000
 PASSING = ("node already connected", "login failed")
 """Reasons for which a box may refuse a login just after another one died."""
@@ -51,6 +54,25 @@ def _context() -> ssl.SSLContext:
 
 
 TLS = _context()
+
+
+@contextlib.contextmanager
+def enter(namespace: str) -> Iterator[None]:
+    """This thread is in the network namespace; sockets made here stay in it."""
+    with (
+        open(f"/proc/self/task/{threading.get_native_id()}/ns/net") as before,
+        open(f"/run/netns/{namespace}") as there,
+    ):
+        _set(there.fileno())
+        try:
+            yield
+        finally:
+            _set(before.fileno())
+
+
+def _set(namespace: int) -> None:
+    if _libc.setns(namespace, CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "cannot enter a network namespace")
 
 
 class Gone(Exception):
@@ -205,7 +227,7 @@ class Node:
             else:
                 self._large, self._start, self._sum = event, b"", 0
         elif isinstance(event, wire.Data):
-            self._start = (self._start + event.octets)[:100]
+            self._start = (self._start + event.octets)[:HEAD_OCTETS]
             self._sum = google_crc32c.extend(self._sum, event.octets)
             if event.last and self._large is not None:
                 self._came(self._large, self._start, self._sum, box)
@@ -272,11 +294,12 @@ class Node:
     def _post(self) -> None:
         crowd = self.crowd
         chance = crowd.chance
-        size = chance.randint(*(LARGE if chance.random() < LARGE_SHARE else SMALL))
+        size = chance.randint(*(LARGE if chance.random() < crowd.large_share else SMALL))
         if crowd.gid and chance.random() < 0.15:
             to, members = [wire.Target(crowd.gid, 3)], frozenset(crowd.everybody)
         else:
-            members = frozenset(chance.sample(sorted(crowd.everybody), chance.randint(1, 3)))
+            count = min(chance.randint(1, 3), len(crowd.everybody))
+            members = frozenset(chance.sample(sorted(crowd.everybody), count))
             to = [wire.Target(crowd.everybody[member], 1) for member in sorted(members)]
         token = self._next("post")
         data = token.encode() + b"|" + chance.randbytes(size)
@@ -295,7 +318,7 @@ class Node:
             loopback,
         )
         said.sent.append(self.box)
-        said.sent_at = time.monotonic()
+        said.made_at = said.sent_at = time.monotonic()
         crowd.ledger.said[token] = said
         self.waiting[token] = said
 
@@ -327,6 +350,7 @@ class Crowd:
         self.passwords: dict[str, str] = {}
         """Of nodes that were made by others, by name."""
         self.gid = ""
+        self.large_share = LARGE_SHARE
         self.writing = self.hurry = False
         self.broken: BaseException | None = None
         self._namespace = namespace
@@ -339,10 +363,8 @@ class Crowd:
 
     def _main(self) -> None:
         try:
-            with open(f"/run/netns/{self._namespace}") as file:
-                if _libc.setns(file.fileno(), CLONE_NEWNET):
-                    raise OSError(ctypes.get_errno(), "cannot enter a network namespace")
-            trio.run(self._run)
+            with enter(self._namespace):
+                trio.run(self._run)
         except BaseException as error:
             self.broken = error
         finally:
@@ -445,9 +467,9 @@ async def read_queue(address: Address, uid: str, password: str, quiet_s: float) 
                         if isinstance(event, wire.QuitReply):
                             raise Gone(event.error)
                         if isinstance(event, wire.Message):
-                            large, start = event, event.data[:100]
+                            large, start = event, event.data[:HEAD_OCTETS]
                         elif isinstance(event, wire.Data):
-                            start = (start + event.octets)[:100]
+                            start = (start + event.octets)[:HEAD_OCTETS]
                         else:
                             continue
                         token, bar, _ = start.partition(b"|")

@@ -39,11 +39,11 @@ name = "{name}"
 
 
 class HomeBox(Box):
-    """On `machine`; the control socket is reached from anywhere."""
+    """On `machine`; the control socket is reached from anywhere. `disk_mib`: on a small disk of its own."""
 
-    def __init__(self, machine: Machine, name: str, prepare: Callable[[Box], None] | None = None) -> None:
+    def __init__(self, machine: Machine, name: str, disk_mib: int = 0) -> None:
         self.machine, self.label = machine, name
-        self._prepare = prepare
+        self._disk_mib, self._mounted = disk_mib, False
         super().__init__(
             config=CONFIG.format(name=name),
             name=SITE,
@@ -53,11 +53,22 @@ class HomeBox(Box):
         self.id = self.status["box"]
 
     def start(self) -> None:
-        if self._prepare is not None:
-            self._prepare(self)
-            self._prepare = None
+        if self._disk_mib and not self._mounted:
+            self.data.mkdir()
+            size = f"size={self._disk_mib}m"
+            subprocess.run(["mount", "-t", "tmpfs", "-o", size, "pocket-test", self.data], check=True)
+            self._mounted = True
         super().start()
         self.address = (self.machine.address, PORT)
+
+    def close(self) -> None:
+        try:
+            if self.running:
+                self.terminate()
+        finally:
+            if self._mounted:
+                subprocess.run(["umount", "--lazy", self.data], check=True)
+            super().close()
 
     @property
     def status(self) -> dict[str, Any]:
@@ -108,7 +119,13 @@ def until(what: Callable[[], Any], within_s: float, wanted: str) -> float:
 class Home:
     """`boxes` by name, all in sync when it is made."""
 
-    def __init__(self, lab: Lab, names: str = "abc", prepare: dict[str, Callable[[Box], None]] | None = None):
+    def __init__(
+        self,
+        lab: Lab,
+        names: str = "abc",
+        disk_mib: dict[str, int] | None = None,
+        lay: Callable[[Lab], None] = lambda lab: None,
+    ) -> None:
         self.lab = lab
         self.boxes: dict[str, HomeBox] = {}
         self.crowds: list[Crowd] = []
@@ -116,9 +133,10 @@ class Home:
         self.shelved: list[tuple[Crowd, Account]] = []
         self.spoiled = False
         """A test failed: the next one is to have another household."""
+        lay(lab)
         try:
             for name in names:
-                self.add(name, (prepare or {}).get(name))
+                self.add(name, (disk_mib or {}).get(name, 0))
             first, *others = self.boxes.values()
             for number, box in enumerate(others, 2):
                 box.join(first)
@@ -127,9 +145,9 @@ class Home:
             self.close()
             raise
 
-    def add(self, name: str, prepare: Callable[[Box], None] | None = None) -> HomeBox:
+    def add(self, name: str, disk_mib: int = 0) -> HomeBox:
         """A blank box."""
-        self.boxes[name] = HomeBox(self.lab.machine(name), name, prepare)
+        self.boxes[name] = HomeBox(self.lab.machine(name), name, disk_mib)
         return self.boxes[name]
 
     def in_sync(self, *boxes: HomeBox, within_s: float = JOIN_S) -> float:

@@ -29,7 +29,9 @@ class Said:
     loopback: bool
     sent: list[str] = field(default_factory=list)
     """To which boxes, in turn."""
+    made_at: float = 0.0
     sent_at: float = 0.0
+    """The last time."""
     msgid: int = 0
     acked_by: str = ""
     acked_at: float = 0.0

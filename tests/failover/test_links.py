@@ -1,0 +1,137 @@
+"""Links between boxes that are half open, come and go, or are slow: acks come all the same, at the level that
+the boxes say.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import statistics
+import struct
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.abuse.lab import Cable
+from tests.discovery.lab import ip
+
+from .crowd import enter
+from .home import Home, until
+
+TUNSETIFF = 0x400454CA
+IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
+FLAPS = 10
+ACK_WAIT_S = 0.5
+
+pytestmark = pytest.mark.slow
+
+
+def tap(namespace: str, name: str) -> int:
+    """An Ethernet device in that namespace, whose packets are read and written here."""
+    with enter(namespace):
+        descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
+    ip("-n", namespace, "link", "set", name, "up")
+    return descriptor
+
+
+def long_cable(home_lab, name: str) -> Cable:
+    """The machine of that name hangs at the switch by a cable that can be cut unnoticed, and be slow."""
+    machine = home_lab.machine(name, plugged=False)
+    ends = tap(machine.namespace, "eth0"), tap(home_lab.switch, f"{name}-long")
+    ip("-n", home_lab.switch, "link", "set", f"{name}-long", "master", "br0")
+    machine.address_on()
+    return Cable(ends, (machine.address, ""), 0.0)
+
+
+@pytest.fixture
+def far(new_home: Callable[..., Home]) -> Iterator[tuple[Home, Cable]]:
+    """Two boxes; b is at the end of a long cable."""
+    cables: list[Cable] = []
+
+    def lay(lab) -> None:
+        cables.append(long_cable(lab, "b"))
+
+    yield new_home("ab", lay=lay), cables[0]
+    cables[0].close()
+
+
+def acks(home: Home, since: float) -> list[float]:
+    """How long each request made since then waited for its ack."""
+    said = list(home.ledger.said.values())
+    return [s.acked_at - s.made_at for s in said if s.msgid and s.made_at > since]
+
+
+def test_slow_and_half_open_links_cost_a_copy_at_most(far: tuple[Home, Cable]) -> None:
+    home, cable = far
+    near = home.boxes["a"]
+    crowd = home.people(known=1, local=0)
+    node = crowd.nodes[0]
+    crowd.large_share = 0.0  # a file takes more turns
+    home.shelve(crowd, 0)
+    home.write(1.0)
+    figures = []
+    for delay_s, level in ((0.005, 2), (0.2, 2), (0.4, 1)):
+        cable.delay_s = delay_s
+        time.sleep(2.0)
+        before, since = near.status["one_copy_acks"], time.monotonic()
+        time.sleep(4.0)
+        waited, status = acks(home, since), near.status
+        alone = status["one_copy_acks"] - before
+        figures.append(
+            f"{1000 * delay_s:.0f} ms each way: {len(waited)} acks, p50"
+            f" {1000 * statistics.median(waited):.0f} ms, max {1000 * max(waited):.0f} ms,"
+            f" {alone} with one copy, copies {status['copies']}"
+        )
+        assert node.box == "a"
+        assert waited and max(waited) < 2 * ACK_WAIT_S, figures
+        if level == 2:
+            assert alone < len(waited) / 2 and status["copies"] == 2, figures
+        else:
+            assert alone > 0 and status["copies"] == 1 and not status["safe_to_unplug"], figures
+    print("\n" + "\n".join(figures))
+    cable.delay_s = 0.0
+    home.in_sync()
+    home.judge()
+
+    crowd.large_share = 0.1
+    home.write(0.5)
+    cut_at = time.monotonic()
+    cable.cut = True
+    time.sleep(6.0)
+    waited = acks(home, cut_at)
+    print(f"half open: {len(waited)} acks, max {1000 * max(waited):.0f} ms")
+    assert max(waited) < 2 * ACK_WAIT_S
+    status = near.status
+    assert status["copies"] == 1 and not status["safe_to_unplug"] and "away" in status["why"], status
+    assert max(acks(home, cut_at + 2.0)) < ACK_WAIT_S / 2, "a box that is away is not waited for again"
+    cable.cut = False
+    print(f"in sync {home.in_sync():.1f} s after packets flow again")
+    home.judge()
+    print(home.ledger.summary())
+
+
+def test_a_link_that_comes_and_goes_every_second_loses_nothing(home: Home) -> None:
+    crowd = home.people(known=3, local=1)
+    home.shelve(crowd, 0)
+    home.write(1.0)
+    machine = home.boxes["b"].machine
+    since = time.monotonic()
+    try:
+        for turn in range(2 * FLAPS):
+            home.lab.cable(machine, "down" if turn % 2 == 0 else "up")
+            time.sleep(0.5)
+    finally:
+        home.lab.cable(machine, "up")
+    at = time.monotonic()
+    for node in crowd.nodes:
+        node.mark(at, anew=False)
+    until(lambda: all(node.took_s is not None for node in crowd.nodes), 10, "acks go on")
+    waited = acks(home, since)
+    print(
+        f"\n{FLAPS} flaps: {len(waited)} acks, p50 {1000 * statistics.median(waited):.0f} ms, max"
+        f" {max(waited):.1f} s; in sync {home.in_sync():.1f} s after the last"
+    )
+    home.judge()
+    print(home.ledger.summary())
