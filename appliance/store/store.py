@@ -12,52 +12,38 @@ Bringing the queues to the tables, and what else is due now and then, is in ``Up
 
 from __future__ import annotations
 
-import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import trio
-from msgspec import structs
 
 from appliance.log import get_logger
 from appliance.site import Decision, Limits, Message, Scene, Site
-from appliance.site.facts import BoxRevoked
 from appliance.store import accounts, reading
-from appliance.store.arrivals import Arrival, BadEntries, Octets
 from appliance.store.blobs import Blobs
 from appliance.store.cache import Cache
 from appliance.store.copies import Copies
 from appliance.store.database import DATABASE_NAME, Database, Write
 from appliance.store.disk import Disk
-from appliance.store.errors import DiskFull, StoreBroken, StoreDamaged, StoreError, Unstorable
+from appliance.store.errors import DiskFull, StoreBroken, StoreDamaged, StoreError
 from appliance.store.healing import Healing
-from appliance.store.inbox import Acks, Batch, Inbox
+from appliance.store.inbox import Batch, Inbox
 from appliance.store.jobs import Counts, Job, StoreSettings
 from appliance.store.journal import KEY_NAME, BoxKey
 from appliance.store.ledger import Ledger
+from appliance.store.owner import Owner
 from appliance.store.queues import Excluded, Queues
 from appliance.store.replica import Replica
-from appliance.store.taking import Checked
 from appliance.store.upkeep import Upkeep
 
 log = get_logger(__name__)
 
-STOPPING = "the box is stopping"
 MESSAGE_READ_OCTETS = 1 << 20
-SLOW_COMMIT_S = 0.004
-GATHER_SHARE = 0.1
-FULL_RETRY_S = 1.0
 ID_MAX = (1 << 63) - 1
 """The database knows no higher numbers, so no message has one."""
-ONE_COPY = (
-    "no other box is in reach, and this site is set to keep everything on two: see   pocket peer list"
-    "   and the option peer.strict"
-)
-NOT_CONFIRMED = "no other box confirmed it in time: log in and send the same again, it is not done twice; "
 
 
 class Store:
@@ -70,20 +56,25 @@ class Store:
         self.cache = Cache(settings.cache_octets)
         self.queues = Queues(settings.queue_messages, settings.queue_octets)
         self.copies = Copies(settings.second_copy_wait_s, self._ring)
-        self.publish: Callable[[Sequence[Message]], None] = lambda messages: None
-        self.on_dropped: Callable[[Sequence[int]], None] = lambda nodes: None
         self._key_path = folder / KEY_NAME
         self._database = self._open_database(folder / DATABASE_NAME)
         self._ledger = Ledger(self._database, self.queues, self.disk, gaps)
-        self.replica = Replica(self._ledger, self.blobs, self._deliver, self._submit_batch)
-        self.healing = Healing(folder, self._ledger, self.blobs, self.cache, self.replica)
+        self._inbox = Inbox()
         self.upkeep = Upkeep(
             self._database, self._ledger, self.blobs, self.cache, self.disk, settings, self._committed
         )
-        self._inbox = Inbox()
-        self._stopping = False
-        self._failure: StoreError | None = None
-        self._performing: set[trio.Event] = set()
+        self.replica = Replica(self._ledger, self.blobs, self._deliver, self._submit_batch)
+        self.healing = Healing(folder, self._ledger, self.blobs, self.cache, self.replica)
+        self._owner = Owner(
+            self._ledger,
+            self._inbox,
+            self.copies,
+            self.cache,
+            self.blobs,
+            self.upkeep,
+            settings,
+            self.replica.on_entries,
+        )
 
     @classmethod
     def open(cls, folder: Path, settings: StoreSettings, limits: Limits, gaps: bool = False) -> Store:
@@ -138,12 +129,7 @@ class Store:
         """Queue a request. Returns when it is queued; ``job.done`` is called after its commit, also if the
         caller is gone by then. Raises ``StoreError`` if the store has ended, or is about to.
         """
-        if self._stopping:
-            raise StoreError(STOPPING)
-        if self._failure is None:
-            await self._inbox.put(job)
-        if self._failure is not None:
-            raise self._failure
+        await self._owner.submit(job)
 
     async def perform(self, decide: Callable[[Scene], Decision]) -> Decision:
         """Queue a request that is not a client's, and wait for its commit. Cancelled, it may happen all the
@@ -156,14 +142,9 @@ class Store:
             answers.append(decision)
             answered.set()
 
-        await self.submit(Job(decide, done))
-        self._performing.add(answered)
-        try:
-            await answered.wait()
-        finally:
-            self._performing.discard(answered)
-        if self._failure is not None and not answers:
-            raise self._failure
+        await self._owner.perform(Job(decide, done), answered)
+        if self._owner.failure is not None and not answers:
+            raise self._owner.failure
         return answers[0]
 
     def ack(self, node: int, msgid: int, known: bool = True) -> None:
@@ -228,8 +209,8 @@ class Store:
 
     async def probe(self) -> None:
         """Return if the store can write, sync and read. Raises ``DiskFull`` or another ``StoreError``."""
-        if self._failure is not None:
-            raise self._failure
+        if self._owner.failure is not None:
+            raise self._owner.failure
         async with self._ledger.lock:
             try:
                 await self._ledger.thread(self._database.probe, time.time_ns())
@@ -285,229 +266,40 @@ class Store:
         """Take no more requests; commit what waits, bring everything into the tables, and close. After this
         ``run`` returns.
         """
-        self._stopping = True
-        self._ring()
-
-    # the owner
+        self._owner.close()
 
     async def run(self) -> None:
         """The owner task. Ends after ``close``. Raises ``StoreBroken`` if the disk fails: then stop the box
         and start it anew.
         """
-        try:
-            while not self._stopping or self._inbox:
-                await self._wait()
-                if self._inbox:
-                    await self._cycle()
-                self.copies.expire()
-                await self.upkeep.look()
-            self._end(StoreError(STOPPING))
-            with trio.CancelScope(shield=True):
-                await self.upkeep.spill()
-                try:
-                    await self._ledger.thread(self._database.close)
-                except DiskFull as error:
-                    log.warning("the log could not be copied into the database", error=str(error))
-        except Exception as error:
-            self._end(error if isinstance(error, StoreError) else StoreBroken(f"internal error: {error!r}"))
-            raise
+        await self._owner.run()
 
-    def _end(self, failure: StoreError) -> None:
-        """Take no more requests. Those that wait are told that they have not happened; of those in a commit
-        that broke nobody knows, so they are told nothing.
-        """
-        self._failure = failure
-        self.copies.end()
-        for job in self._inbox.close():
-            _answer(job, Decision(error=str(failure)))
-        for batch in self._inbox.close_batches():
-            batch.end(failure)
-        for waiting in self._performing:
-            waiting.set()
+    @property
+    def publish(self) -> Callable[[Sequence[Message]], None]:
+        """Called with messages that are durable and are to be delivered to ``message.nodes``."""
+        return self._owner.publish
 
-    def _submit_batch(self, batch: Batch) -> None:
-        if self._failure is not None or self._stopping:
-            batch.end(self._failure or StoreError(STOPPING))
-        else:
-            self._inbox.put_batch(batch)
+    @publish.setter
+    def publish(self, publish: Callable[[Sequence[Message]], None]) -> None:
+        self._owner.publish = publish
 
-    async def _wait(self) -> None:
-        """Until there is something to do. Where a sync takes its time, the first request waits a moment for
-        those right behind it: else it has a commit to itself, and they wait for the next.
-        """
-        idle = not self._inbox.jobs
-        if not self._stopping and not self.blobs.has_loose:
-            idle_s = self.settings.spill_every_s if self.upkeep.spill_weight else math.inf
-            await self._inbox.wait(min(idle_s, self.copies.wait_left_s), self.settings.acks_delay_s)
-        if idle and self._ledger.commit_s > SLOW_COMMIT_S:
-            await trio.sleep(self._ledger.commit_s * GATHER_SHARE)
+    @property
+    def on_dropped(self) -> Callable[[Sequence[int]], None]:
+        """Called with nodes that are no more."""
+        return self._owner.on_dropped
 
-    async def _cycle(self) -> None:
-        jobs, acks = self._inbox.take()
-        batches = self._inbox.take_batches()
-        if self.settings.strict and not self.copies.in_reach:
-            jobs = self._refuse(jobs)
-        try:
-            await self._try(jobs, acks, batches)
-        except BaseException:
-            for batch in batches:
-                batch.end(StoreError(STOPPING))
-            raise
-        finally:
-            self._inbox.settled()
-
-    def _refuse(self, jobs: list[Job]) -> list[Job]:
-        """Requests of clients have to wait for a second box; what the owner does at the box is done."""
-        for job in jobs:
-            if job.key is not None:
-                _answer(job, Decision(error=ONE_COPY))
-        return [job for job in jobs if job.key is None]
-
-    async def _try(self, jobs: list[Job], acks: Acks, batches: list[Batch]) -> None:
-        checked = [one for batch in batches for one in batch.checked]
-        async with self._ledger.lock:
-            try:
-                await self._commit(jobs, acks, checked)
-                for batch in batches:
-                    batch.end()
-                self.upkeep.trouble = None
-                return
-            except BadEntries:
-                await self._one_by_one(jobs, acks, batches)
-                return
-            except DiskFull as error:
-                await self.upkeep.make_room(error, "commit refused")
-                await self._failed(jobs, str(error))
-                for batch in batches:
-                    batch.end(error)
-                self._inbox.put_back(acks)
-            except Unstorable as error:
-                log.error("a request could not be stored", error=str(error), requests=len(jobs))
-                await self._one_by_one(jobs, acks, batches)
-                return
-        if not jobs:
-            if self._stopping:
-                self._inbox.acks.clear()
-            await trio.sleep(FULL_RETRY_S)
-
-    async def _one_by_one(self, jobs: list[Job], acks: Acks, batches: list[Batch]) -> None:
-        """Something in a commit cannot be stored: find out what it is. The acks go first: the requests may
-        count on them.
-        """
-        await self._ledger.read(self._ledger.read_site)
-        for batch in batches:
-            await self._one_batch(batch)
-        todo: list[tuple[list[Job], Acks]] = [([], acks), *(([job], {}) for job in jobs)]
-        for one, with_acks in todo:
-            try:
-                await self._commit(one, with_acks)
-            except DiskFull as error:
-                await self.upkeep.make_room(error, "commit refused")
-                await self._failed(one, str(error))
-                self._inbox.put_back(with_acks)
-            except Unstorable:
-                await self._failed(one, "internal error: the request could not be stored")
-            self._inbox.settled()
-
-    async def _one_batch(self, batch: Batch) -> None:
-        try:
-            await self._commit([], {}, batch.checked)
-            batch.end()
-        except (BadEntries, DiskFull) as error:
-            await self._ledger.read(self._ledger.read_site)
-            batch.end(error)
-        except Unstorable as error:
-            log.error("what another box sent could not be stored", box=batch.source, error=str(error))
-            await self._ledger.read(self._ledger.read_site)
-            batch.end(BadEntries(f"entries of box {batch.source} cannot be stored here: {error}"))
-
-    async def _failed(self, jobs: list[Job], error: str) -> None:
-        self.counts.failed_commits += 1
-        await self._ledger.read(self._ledger.read_site)
-        for job in jobs:
-            _answer(job, Decision(error=error))
-
-    async def _commit(self, jobs: list[Job], acks: Acks, checked: Sequence[Checked] = ()) -> None:
-        """Decide, write, tell. Raises ``StoreBroken``; or ``BadEntries``, ``DiskFull`` or ``Unstorable``, and
-        nothing has happened.
-        """
-        write, decided, taken = await self._ledger.commit(jobs, acks, checked)
-        self._inbox.postpone(jobs[decided:])
-        for message in write.messages:
-            self.cache.put(message)
-        self._committed(write, checked)
-        dropped = [number for job in jobs[:decided] for number in job.decision.dropped]
-        if dropped or write.dropped_nodes:
-            self.on_dropped([*dropped, *write.dropped_nodes])
-        if decided or write.messages:
-            self.copies.hold(
-                {m.blob for m in write.messages if m.blob is not None},
-                [m.msgid for m in write.messages],
-                partial(self._tell, jobs[:decided], write.messages),
-                decided,
-            )
-        self._deliver(taken.messages)
-        for fact in write.changes:
-            if isinstance(fact, BoxRevoked):
-                self.copies.forget(fact.box)
-
-    def _committed(self, write: Write, checked: Sequence[Checked] = ()) -> None:
-        """Other boxes hear of it."""
-        head = self._ledger.head.seq
-        if head != self.copies.head:
-            self.copies.committed(head)
-        if self.replica.on_entries and write.entries:
-            self._tell_boxes(write, checked)
-
-    def _tell(self, jobs: list[Job], messages: list[Message], level_2: bool) -> None:
-        for job in jobs:
-            refused = self.settings.strict and not level_2 and job.key is not None
-            unsure = refused and job.decision.error is None
-            _answer(job, Decision(error=NOT_CONFIRMED + ONE_COPY) if unsure else job.decision)
-        if self.copies.boxes:
-            self._deliver(messages)  # some may have got them at another box meanwhile
-        else:
-            self.publish(messages)
-
-    def _tell_boxes(self, write: Write, checked: Sequence[Checked]) -> None:
-        """What is new, in the order of the commit."""
-        arrived = {id(one.entry): one.arrival for one in checked}
-        octets = {m.msgid: Octets(m.msgid, m.head, m.data) for m in write.messages}
-        news = []
-        for _, entry in write.entries:
-            arrival = arrived.get(id(entry))
-            if arrival is None:
-                sent = [octets[msgid] for msgid in write.sent.get(entry.seq, ()) if msgid in octets]
-                arrival = Arrival.of(entry, tuple(sent))
-            news.append(arrival)
-        for listener in self.replica.on_entries:
-            listener(news)
-
-    def _deliver(self, messages: Sequence[Message]) -> None:
-        """To those of their nodes that still wait for them."""
-        here = []
-        for message in messages:
-            msgid = message.msgid
-            nodes = tuple(
-                node
-                for node in message.nodes
-                if self.queues.waits(node, msgid) and not self._inbox.is_acked(node, msgid)
-            )
-            if nodes:
-                message = message if nodes == message.nodes else structs.replace(message, nodes=nodes)
-                here.append(message)
-                self.cache.put(message)
-        if here:
-            self.publish(here)
+    @on_dropped.setter
+    def on_dropped(self, on_dropped: Callable[[Sequence[int]], None]) -> None:
+        self._owner.on_dropped = on_dropped
 
     def _ring(self) -> None:
         self._inbox.ring()
 
+    def _committed(self, write: Write) -> None:
+        self._owner.committed(write)
 
-def _answer(job: Job, decision: Decision) -> None:
-    """Whoever asked has no way to harm the others by how it takes the answer."""
-    job.decision = decision
-    try:
-        job.done(decision)
-    except Exception:
-        log.exception("an answer could not be given")
+    def _deliver(self, messages: Sequence[Message]) -> None:
+        self._owner.deliver(messages)
+
+    def _submit_batch(self, batch: Batch) -> None:
+        self._owner.submit_batch(batch)

@@ -198,7 +198,7 @@ def fails_at_first(store: Store, times: int) -> None:
 
 
 def test_acks_that_found_no_space_are_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("appliance.store.store.FULL_RETRY_S", 0.02)
+    monkeypatch.setattr("appliance.store.owner.FULL_RETRY_S", 0.02)
 
     async def main() -> None:
         async with kit.running(tmp_path) as store:
@@ -219,7 +219,7 @@ def test_acks_that_found_no_space_are_tried_again(tmp_path: Path, monkeypatch: p
 
 
 def test_a_stop_does_not_wait_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("appliance.store.store.FULL_RETRY_S", 0.02)
+    monkeypatch.setattr("appliance.store.owner.FULL_RETRY_S", 0.02)
 
     async def main() -> None:
         with trio.fail_after(10):
