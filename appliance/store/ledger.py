@@ -304,6 +304,10 @@ class Ledger:
     async def _note_acks(self, node: int, msgids: Mapping[int, bool], write: Write) -> None:
         """Of those that are known to be in the node's queue, or are there."""
         queues = self.queues
+        if not queues.absent and all(msgids.values()):
+            write.traffic.append(Acked(node, tuple(msgids)))
+            write.acks += [(node, msgid) for msgid in msgids if not queues.is_recent(node, msgid)]
+            return
         stored = [msgid for msgid in msgids if not queues.is_recent(node, msgid)]
         doubtful = [(node, msgid) for msgid in stored if not msgids[msgid] and msgid not in queues.absent]
         there = await self.read(reading.in_queues, doubtful) if doubtful else set()

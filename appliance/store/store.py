@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -188,10 +188,11 @@ class Store:
             return await self.pending(node, exclude, limit)
         return messages, len(found) > limit or len(messages) < len(ids)
 
-    def _left(self, node: int, exclude: set[int]) -> Excluded:
+    def _left(self, node: int, exclude: set[int]) -> Container[int]:
         """What is not to be delivered to a node now."""
-        acked = self._inbox.acked(node)
-        return Excluded(exclude | acked, self.copies.held_ids, self.queues.absent)
+        some = exclude | self._inbox.acked(node)
+        held, absent = self.copies.held_ids, self.queues.absent
+        return Excluded(some, held, absent) if held or absent else some
 
     async def messages(self, msgids: Sequence[int]) -> list[Message]:
         """Messages by id, in the order asked for, up to about ``MESSAGE_READ_OCTETS``; those that are gone
