@@ -174,7 +174,10 @@ def behind(box: Any) -> str:
     entries = dig(box, "behind_entries")
     if dig(box, "own") or dig(box, "state") in ("revoked", "joining", "never seen") or entries is None:
         return NONE
-    return f"{count(entries)} entries, {age(dig(box, 'behind_s'))}" if entries else "0"
+    if entries:
+        return f"{count(entries)} entries, {age(dig(box, 'behind_s'))}"
+    absent = dig(box, "absent")
+    return f"{count(absent)} attachments" if absent else "0"
 
 
 def seen(box: Any) -> str:

@@ -105,7 +105,7 @@ class Standing:
                     f"box {box.name} is away: bring it back, or if it is gone for good:   pocket peer revoke"
                     f" {box.box}"
                 )
-            if state == "behind":
+            if state == "behind" and not self._absent(box):
                 return f"box {box.name} is still fetching: wait until   pocket peer list   says in sync"
         return None
 
@@ -114,7 +114,7 @@ class Standing:
         others = self.others
         if not others:
             return False, "there is no other box, everything is on this one alone"
-        complete = [box for box in others if self.state(box) == "in sync"]
+        complete = [box for box in others if self.state(box) == "in sync" and not self._absent(box)]
         if complete and not self._store.copies.waiting:
             names = " and ".join(box.name for box in complete)
             return True, f"{names} {'has' if len(complete) == 1 else 'have'} everything, too"
@@ -124,8 +124,14 @@ class Standing:
         link = self.link(box.box)
         state = self.state(box)
         if state in ("behind", "in sync") and link is not None:
-            return f"{box.name} has yet to get {max(link.lag_entries, 1):,} entries"
+            if link.lag_entries or not link.absent:
+                return f"{box.name} has yet to get {max(link.lag_entries, 1):,} entries"
+            return f"{box.name} has yet to get what is in {link.absent:,} messages"
         return f"{box.name} {LACKS[state]}"
+
+    def _absent(self, box: Box) -> int:
+        link = self.link(box.box)
+        return link.absent if link is not None else 0
 
     def describe(self, box: Box) -> dict[str, Any]:
         """One box, as `pocket peer list` has it."""
@@ -144,6 +150,7 @@ class Standing:
             "behind_entries": link.lag_entries if link is not None and counts else 0,
             "behind_s": round(link.lag_s, 1) if link is not None and counts else 0.0,
             "lacking": link.lacking if link is not None and counts else 0,
+            "absent": link.absent if link is not None and counts else 0,
             "seen_s": 0.0 if own else _rounded(link.seen_s if link is not None else None),
             "octets_in_s": round(link.octets_in_s) if link is not None else 0,
             "octets_out_s": round(link.octets_out_s) if link is not None else 0,

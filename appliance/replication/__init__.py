@@ -19,14 +19,14 @@ JSON header, then data, here MessagePack. Of the two the *dialer* has called, th
     {"epoch","follow","live","op":"entries"}   entries, with the octets of their messages as far as they fit
     {"op":"messages","part"}                   octets: a part of the entries before, or an answer to wants
     {"epoch","op":"reached"}                   all up to these positions was sent: what follows is live
-    {"op":"have"}                              journals up to here and these blobs are on stable storage
+    {"absent","op":"have"}                     journals up to here and these blobs are on stable storage
     {"box","op":"gap"}                         what the other one lacks is gone: it takes a copy to come back
     {"box","op":"bar"}                         that box's entries are left out: they are others than here
     {"op":"wants"}                             octets of which messages are wanted
     {"octets","offset","op":"want","sha"}      octets of a blob are wanted
     {"offset","op":"chunk","sha"}              at most 64 KiB of them
     {"op":"lacking","sha"}                     that blob is not here
-    {"clock","op":"beat"}                      every second
+    {"absent","clock","op":"beat"}             every second
     {"op":"tell","topic"}                      something of the moment
     {"code","error","op":"quit"}               the end, and why
 
@@ -37,6 +37,9 @@ JSON header, then data, here MessagePack. Of the two the *dialer* has called, th
   named are on the disk. What is small goes first, entries go in frames of 64 KiB, blobs in chunks between
   them; and no more entries are under way than the other side can take at once, so nothing urgent is behind
   something long.
+- **Entries are not everything.** ``absent`` says of how many pending messages (1000: or more) the octets or
+  the file have yet to come: a box that has all entries can be far from having what they are about, and until
+  then it is not in sync.
 - **Catching up** is read from the database in clock order; ``stream`` has how that becomes live without a
   hole. Both sides rest as long as they work at it, so those whom they serve hardly notice.
 - **Epochs.** Who had to let entries go (a full disk) says ``state`` again, with a new epoch, and leaves out

@@ -231,8 +231,8 @@ class PeerLink:
     def say_reached(self, positions: Mapping[str, Position], epoch: int) -> bytes:
         return self._say(Op.REACHED, {"epoch": epoch}, bodies.encode_positions(positions))
 
-    def say_have(self, positions: Mapping[str, int], blobs: Sequence[bytes]) -> bytes:
-        return self._say(Op.HAVE, data=bodies.encode_have(positions, blobs))
+    def say_have(self, positions: Mapping[str, int], blobs: Sequence[bytes], absent: int = 0) -> bytes:
+        return self._say(Op.HAVE, {"absent": absent}, bodies.encode_have(positions, blobs))
 
     def say_gap(self, box: str) -> bytes:
         return self._say(Op.GAP, {"box": box})
@@ -255,8 +255,8 @@ class PeerLink:
     def say_lacking(self, sha: bytes) -> bytes:
         return self._say(Op.LACKING, {"sha": sha})
 
-    def say_beat(self, clock: int) -> bytes:
-        return self._say(Op.BEAT, {"clock": clock})
+    def say_beat(self, clock: int, absent: int = 0) -> bytes:
+        return self._say(Op.BEAT, {"absent": absent, "clock": clock})
 
     def say_tell(self, topic: str, payload: bytes) -> bytes:
         return self._say(Op.TELL, {"topic": topic}, payload)
@@ -339,7 +339,7 @@ _READ: Final[Mapping[str, Callable[[PeerLink, Frame], events.Event]]] = {
     Op.STATE: PeerLink._state,
     Op.ENTRIES: PeerLink._entries,
     Op.REACHED: PeerLink._reached,
-    Op.HAVE: lambda link, frame: events.Have(*bodies.decode_have(frame.data)),
+    Op.HAVE: lambda link, frame: events.Have(*bodies.decode_have(frame.data), frame.fields["absent"]),
     Op.GAP: lambda link, frame: events.GapMet(frame.fields["box"]),
     Op.BAR: lambda link, frame: events.Barred(frame.fields["box"]),
     Op.WANTS: lambda link, frame: events.Wants(bodies.decode_numbers(frame.data)),
@@ -347,6 +347,6 @@ _READ: Final[Mapping[str, Callable[[PeerLink, Frame], events.Event]]] = {
     Op.WANT: lambda link, frame: events.Want(**frame.fields),
     Op.CHUNK: lambda link, frame: events.Chunk(frame.fields["sha"], frame.fields["offset"], frame.data),
     Op.LACKING: lambda link, frame: events.Lacking(frame.fields["sha"]),
-    Op.BEAT: lambda link, frame: events.Beat(frame.fields["clock"]),
+    Op.BEAT: lambda link, frame: events.Beat(frame.fields["clock"], frame.fields["absent"]),
     Op.TELL: lambda link, frame: events.Told(frame.fields["topic"], frame.data),
 }

@@ -61,10 +61,11 @@ class Reached(Struct, frozen=True):
 
 
 class Have(Struct, frozen=True):
-    """The peer has this on stable storage."""
+    """The peer has this on stable storage. ``absent``: messages of which what is in them is not there yet."""
 
     positions: dict[str, int]
     blobs: list[bytes]
+    absent: int
 
 
 class GapMet(Struct, frozen=True):
@@ -116,9 +117,10 @@ class Lacking(Struct, frozen=True):
 
 
 class Beat(Struct, frozen=True):
-    """The peer is there."""
+    """The peer is there. ``absent``: as in ``Have``."""
 
     clock: int
+    absent: int
 
 
 class Told(Struct, frozen=True):

@@ -76,7 +76,8 @@ BOX: Final = Kind(str, BOX_CHARS, BOX_CHARS)
 WORD: Final = Kind(str, 1, 32)
 TEXT: Final = Kind(str, 0, TEXT_CHARS_MAX)
 FLAG: Final = Kind(bool)
-COUNT: Final = Kind(int, 0, 1000)
+COUNT_MAX: Final = 1000
+COUNT: Final = Kind(int, 0, COUNT_MAX)
 CLOCK: Final = Kind(int, 0, CLOCK_MAX)
 OFFSET: Final = Kind(int, 0, BLOB_OCTETS_MAX)
 HASH: Final = Kind(bytes, 0, HASH_OCTETS)
@@ -99,7 +100,7 @@ FRAMES: Final[Mapping[str, Row]] = {
     ),
     Op.ENTRIES: Row({"epoch": Kind(int, 0, 1 << 32), "follow": COUNT, "live": FLAG}, ENTRIES_OCTETS_MAX),
     Op.REACHED: Row({"epoch": Kind(int, 0, 1 << 32)}, 64 << 10),
-    Op.HAVE: Row({}, 64 << 10),
+    Op.HAVE: Row({"absent": COUNT}, 64 << 10),
     Op.GAP: Row({"box": BOX}),
     Op.BAR: Row({"box": BOX}),
     Op.WANTS: Row({}, 16 << 10),
@@ -107,7 +108,7 @@ FRAMES: Final[Mapping[str, Row]] = {
     Op.WANT: Row({"octets": Kind(int, 1, RANGE_OCTETS_MAX), "offset": OFFSET, "sha": HASH}),
     Op.CHUNK: Row({"offset": OFFSET, "sha": HASH}, CHUNK_OCTETS_MAX),
     Op.LACKING: Row({"sha": HASH}),
-    Op.BEAT: Row({"clock": CLOCK}),
+    Op.BEAT: Row({"absent": COUNT, "clock": CLOCK}),
     Op.TELL: Row({"topic": WORD}, TELL_OCTETS_MAX),
     Op.QUIT: Row({"code": WORD, "error": TEXT}),
 }

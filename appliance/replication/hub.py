@@ -149,6 +149,8 @@ class Hub:
             neighbour = self.neighbours.get(box)
             if neighbour is None:
                 neighbour = self.neighbours[box] = Neighbour(box, info)
+                if info.cut is None:
+                    self._copies.reach(box, False)
                 nursery.start_soon(self._keep, neighbour)
             elif neighbour.update(info):
                 neighbour.backoff.poke()
@@ -301,6 +303,7 @@ class Hub:
         positions = self._replica.positions()
         own = self._replica.own
         self.neighbours[session.box].have(have.positions)
+        self.neighbours[session.box].absent = have.absent
         if own in have.positions and own in positions:
             self._copies.confirmed(session.box, min(have.positions[own], positions[own].seq))
         for sha in have.blobs:
@@ -318,6 +321,8 @@ class Hub:
             case events.Told():
                 for tell in self.on_tell:
                     tell(session.box, event.topic, event.payload)
+            case events.Beat() if session.link.purpose == "sync":
+                self.neighbours[session.box].absent = event.absent
             case events.GapMet():
                 self.neighbours[session.box].gap(session, event.box)
             case events.Barred():

@@ -64,7 +64,7 @@ class Session:
         self.error: PeerError | LinkLost | None = None
         """Why it ended; the first reason counts."""
         self.shop = shop
-        self.outgoing = Outgoing(link)
+        self.outgoing = Outgoing(link, shop.replica.absent)
         self.stream = self.outgoing.stream
         self.state: events.PeerState | None = None
         self.joined = False
@@ -286,6 +286,7 @@ class Session:
                 self._server.ring()
             case events.Beat():
                 self.shop.replica.saw_clock(event.clock)
+                self._host.heard(self, event)
             case _:
                 self._host.heard(self, event)
 

@@ -31,7 +31,8 @@ PASSING: Final = frozenset({Code.STOPPING, Code.OTHER_LINK, Code.INCOMPLETE})
 @dataclass(frozen=True, slots=True)
 class PeerStatus:
     """``lag_entries``: what it has yet to confirm; ``lacking``: what it had that is not here yet, as far as
-    is known. ``lag_s``: for how long it has not been in sync. ``seen_s``: since its last octets; None: never.
+    is known. ``absent``: messages of which it has yet to get what is in them. ``lag_s``: for how long it has
+    not been in sync. ``seen_s``: since its last octets; None: never.
     ``address``: where it is, or was. ``copy``: entries given and in all, while it takes a copy from here.
     ``problem``: what is wrong, and what to do. Rates are octets/s.
     """
@@ -49,6 +50,7 @@ class PeerStatus:
     version: str
     copy: tuple[int, int] | None
     problem: str | None
+    absent: int = 0
 
 
 class Neighbour:
@@ -63,6 +65,8 @@ class Neighbour:
         self.problem: str | None = None
         self.refused = False
         self.confirmed: dict[str, int] = {}
+        self.absent: int | None = None
+        """Messages of which it lacks what is in them; None: it has yet to say."""
         self.address = ""
         self.version = ""
         self.seen_at: float | None = None
@@ -97,6 +101,7 @@ class Neighbour:
 
     def opened(self, session: Session) -> None:
         self._counted = (0, 0, trio.current_time())
+        self.absent = None
         if session.state is not None:
             self.version = session.state.program
             self.confirmed = {box: at.seq for box, at in session.state.positions.items()}
@@ -158,7 +163,7 @@ class Neighbour:
                 (session.octets_out - counted_out) / (now - at),
             )
             self._counted = (session.octets_in, session.octets_out, now)
-        if session.stream.mode is Mode.LIVE and session.reached:
+        if session.stream.mode is Mode.LIVE and session.reached and self.absent == 0:
             barred = session.stream.barred
             for at, positions in reversed(marks):
                 if at <= self.synced_at:
@@ -203,4 +208,5 @@ class Neighbour:
             self.version,
             copy,
             self.problem,
+            self.absent or 0,
         )

@@ -12,7 +12,7 @@ that break the protocol; one range of a blob; one answer with octets; what ``str
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from appliance.replication.bodies import message_weight, split_octets, weight
@@ -32,12 +32,13 @@ WANTS_MAX: Final = 8
 
 class Outgoing:
     """``next`` gives the frames; somebody else reads what ``stream``, ``wanted_range`` and ``wanted_octets``
-    ask for, and gives it in.
+    ask for, and gives it in. ``absent``: of how many messages what is in them has yet to come, as of now.
     """
 
-    def __init__(self, link: PeerLink) -> None:
+    def __init__(self, link: PeerLink, absent: Callable[[], int] = lambda: 0) -> None:
         self.stream = Stream()
         self._link = link
+        self._absent = absent
         self._first: deque[bytes] = deque()
         self._have: dict[str, int] = {}
         self._have_blobs: deque[bytes] = deque()
@@ -127,7 +128,7 @@ class Outgoing:
             return self._next_have()
         if self._beat is not None:
             beat, self._beat = self._beat, None
-            return link.say_beat(beat)
+            return link.say_beat(beat, self._absent())
         if self._tells:
             return link.say_tell(*self._tells.popleft())
         if self._parts:
@@ -146,7 +147,7 @@ class Outgoing:
     def _next_have(self) -> bytes:
         boxes = [self._have.popitem() for _ in range(min(BOXES_MAX, len(self._have)))]
         blobs = [self._have_blobs.popleft() for _ in range(min(LIST_MAX, len(self._have_blobs)))]
-        return self._link.say_have(dict(boxes), blobs)
+        return self._link.say_have(dict(boxes), blobs, self._absent())
 
     def _next_entries(self) -> bytes | None:
         stream = self.stream

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 
 import trio
 
@@ -20,6 +21,7 @@ from appliance.store.taking import Checked, check, fits
 
 log = get_logger(__name__)
 
+ABSENT_MAX = 1000
 CHECKED_AT_ONCE = 16
 """Arrivals that are looked at before others get their turn: some 3 ms."""
 
@@ -124,6 +126,10 @@ class Replica:
         return checked
 
     # octets and files that are lacking
+
+    def absent(self) -> int:
+        """Pending messages of which the octets or the file are not here; ``ABSENT_MAX``: or more."""
+        return sum(1 for _ in islice((a for a in self._ledger.queues.absent.values() if a.nodes), ABSENT_MAX))
 
     def absent_blobs(self) -> dict[bytes, int]:
         """Size, by SHA-256, of the files that pending messages want and that are not here."""

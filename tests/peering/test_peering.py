@@ -91,6 +91,8 @@ def test_it_is_safe_to_unplug_when_another_box_has_everything(tmp_path):
             False,
             "kitchen has yet to get 1,200 entries, attic has yet to finish joining",
         )
+        home.links.says(kitchen, state="in sync", lag_entries=0, absent=3)
+        assert standing.safe()[1].startswith("kitchen has yet to get what is in 3 messages")
 
     run(test, tmp_path)
 

@@ -156,6 +156,9 @@ class FakeReplica:
         self.absorb_now(arrivals, self.gaps)
         self.commits.append((began, trio.current_time()))
 
+    def absent(self) -> int:
+        return len(self.absent_blobs()) + len(self.absent_messages())
+
     def absent_blobs(self) -> dict[bytes, int]:
         return {sha: size for sha, size in self.due_blobs.items() if sha not in self.blobs}
 

@@ -314,6 +314,9 @@ def test_a_refusal_says_why_in_words_that_are_safe_to_print():
     assert y.link.refuse(Code.STOPPING, "again") == b"" and x.link.next_event() is None
 
 
+NEWER_BEAT = b'002b{"absent":0,"clock":7,"mood":1,"op":"beat"}'
+
+
 def test_ops_and_fields_of_a_newer_version_are_left_out_those_of_ours_are_not():
     a, b, boxes = two()
     y = End(b, PeerLink.acceptor(Signer(2)), boxes)
@@ -325,12 +328,12 @@ def test_ops_and_fields_of_a_newer_version_are_left_out_those_of_ours_are_not():
     y.receive(x.prove())
     y.receive(encode(Op.STATE, {"clock": 1, "complete": True, "epoch": 0, "program": ""}, b"\x80"))
     before = len(y.events)
-    y.receive(b'0025{"datalen":5,"op":"scrub","what":"x"}hello' + b'0020{"clock":7,"mood":1,"op":"beat"}')
+    y.receive(b'0025{"datalen":5,"op":"scrub","what":"x"}hello' + NEWER_BEAT)
     assert [type(event).__name__ for event in y.events[before:]] == ["Beat"]
     a, b, boxes = two()
     x, y = linked(a, b, boxes)
     with pytest.raises(BadFrame):
-        y.receive(b'0020{"clock":7,"mood":1,"op":"beat"}')
+        y.receive(NEWER_BEAT)
 
 
 def test_a_link_for_an_unknown_purpose_is_refused_with_what_to_do():

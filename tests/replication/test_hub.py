@@ -72,6 +72,32 @@ def test_two_boxes_become_the_same_and_stay_so(home):
     trio.run(main)
 
 
+def test_a_box_that_has_yet_to_get_what_is_in_a_message_is_not_in_sync(home):
+    async def main():
+        a, b = home.box(1), home.box(2)
+        async with home.running(a, b):
+            await until(lambda: a.status(b).state == b.status(a).state == "in sync")
+            sha = hashlib.sha256(b"nobody has it").digest()
+            entry = a.replica.add(blobs={sha: 13})
+            await until(lambda: a.copies.seqs.get(b.id, 0) >= entry.seq)
+            assert a.status(b).absent == 1, "said with the confirmation"
+            await until(lambda: a.status(b).state == "catching up", 4)
+            assert a.status(b).lag_entries == 0
+            b.replica.blobs.add(sha)
+            await until(lambda: (now := a.status(b)).state == "in sync" and not now.absent, 4)
+
+    trio.run(main)
+
+
+def test_a_box_that_was_never_in_reach_counts_among_those_to_wait_for(home):
+    async def main():
+        a, b = home.box(1), home.box(2)
+        async with home.running(a):
+            await until(lambda: a.copies.reached == {b.id: False})
+
+    trio.run(main)
+
+
 def test_one_link_stays_of_two_that_are_begun_at_once(home):
     async def main():
         a, b = home.box(1), home.box(2)
