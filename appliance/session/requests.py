@@ -135,10 +135,17 @@ class Requests:
             except (DiskFull, StoreBroken) as error:
                 self._refuse(request, str(error))
                 return
+            await self._missed(payloads)
             await self._submit(request, payloads, _digest(payloads))
             intake.handed_over()
         finally:
             intake.abort()
+
+    async def _missed(self, payloads: tuple[Payload, ...]) -> None:
+        """A box that is gone may have told of this request, but not given its files."""
+        replica = self._store.replica
+        for digest in replica.absent_blobs().keys() & {p.digest for p in payloads if p.data is None}:
+            await replica.blob_here(digest)
 
     async def _repeat(self, request: Large, sizes: list[int], problem: str) -> None:
         """There is no room for the data, but the request may have been carried out on an earlier link."""

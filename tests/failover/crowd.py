@@ -200,7 +200,7 @@ class Node:
             if late and time.monotonic() - min(late) > ANSWER_S:
                 raise Gone("no answer")
             if self.crowd.writing and len(self.waiting) < IN_FLIGHT:
-                self._post()
+                self.post()
 
     async def _read(self, stream: trio.SSLStream[trio.SocketStream], box: str) -> None:
         while True:
@@ -291,7 +291,8 @@ class Node:
         self._count += 1
         return f"{word} {self.account.name} {self._count}"
 
-    def _post(self) -> None:
+    def post(self) -> None:
+        """Write something to somebody."""
         crowd = self.crowd
         chance = crowd.chance
         size = chance.randint(*(LARGE if chance.random() < crowd.large_share else SMALL))
@@ -375,6 +376,10 @@ class Crowd:
         async with trio.open_nursery() as self._nursery:
             self._up.set()
             await trio.sleep_forever()
+
+    def tell(self, what: Callable[[], None]) -> None:
+        """Have it done in the crowd's thread."""
+        trio.from_thread.run_sync(what, trio_token=self._token)
 
     def do(self, what: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Run it in the crowd's thread, for its result."""

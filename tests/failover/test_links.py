@@ -135,3 +135,22 @@ def test_a_link_that_comes_and_goes_every_second_loses_nothing(home: Home) -> No
     )
     home.judge()
     print(home.ledger.summary())
+
+
+def test_a_file_that_was_sent_again_to_another_box_goes_out_from_there(far: tuple[Home, Cable]) -> None:
+    home, cable = far
+    crowd = home.people(known=2, local=0)
+    writer, reader = crowd.nodes
+    until(lambda: writer.box == "a" and reader.box == "b", 5, "each is at a box")
+    crowd.large_share = 1.0
+    cable.delay_s = 0.3
+    crowd.tell(writer.post)
+    time.sleep(0.4)
+    home.boxes["a"].kill9()  # the other has the entry, and has just asked for the file
+    cable.delay_s = 0.0
+    until(lambda: writer.box == "b" and not writer.waiting, 10, "an answer from the other box")
+    try:
+        home.settle(within_s=5.0)
+    finally:
+        home.boxes["a"].start()
+    home.judge()
