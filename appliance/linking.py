@@ -71,24 +71,31 @@ def _in_reach(service: Service, box: str, up: bool) -> None:
 
 
 def needed(store: Store, links: Hub) -> dict[str, int] | None:
-    """Up to which seq of each journal every other box has it, as far as is known. None if that does not
-    count: there is none, or it has been away for so long that it has to take a copy.
+    """Up to which seq of each journal entries may go: every other box has them that counts, as far as is
+    known, and of what this box says itself at least one has. None if there is no other box.
     """
-    heads = store.replica.positions()
-    limits: dict[str, int] | None = None
-    for box, info in store.site.boxes.items():
-        if box == store.replica.own or info.cut is not None or _is_long_gone(store, links, box):
-            continue
+    own = store.replica.own
+    others = [box for box, info in store.site.boxes.items() if box != own and info.cut is None]
+    if not others:
+        return None
+    limits = {journal: head.seq for journal, head in store.replica.positions().items()}
+    given = 0
+    for box in others:
         neighbour = links.neighbours.get(box)
         confirmed = neighbour.confirmed if neighbour is not None else {}
-        if limits is None:
-            limits = {journal: head.seq for journal, head in heads.items()}
-        limits = {journal: min(seq, confirmed.get(journal, 0)) for journal, seq in limits.items()}
-    return limits
+        given = max(given, confirmed.get(own, 0))
+        if not _is_given_up(store, links, box):
+            limits = {journal: min(seq, confirmed.get(journal, 0)) for journal, seq in limits.items()}
+    return limits | {own: min(limits.get(own, 0), given)}
 
 
-def _is_long_gone(store: Store, links: Hub, box: str) -> bool:
-    """Whether nothing was heard of a box for as long as the journal reaches."""
+def _is_given_up(store: Store, links: Hub, box: str) -> bool:
+    """Whether a box may have to take a copy to come back: nothing was heard of it for as long as the journal
+    reaches. Of two boxes that do not see each other for so long only one does this: if both did, each would
+    lack what is gone at the other, and neither could take a copy without losing what only it has.
+    """
+    if store.replica.own > box:
+        return False
     neighbour = links.neighbours.get(box)
     if neighbour is not None and neighbour.seen_at is not None:
         return trio.current_time() - neighbour.seen_at > REACH_S
