@@ -7,7 +7,9 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+import sys
 import tempfile
+import time
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -90,8 +92,9 @@ def lab() -> Iterator[Lab]:
         patch.setattr("appliance.store.database.connect", found.connect)
         patch.setattr(trio.to_thread, "run_sync", _inline)
         patch.setattr(disk, "BALLAST_OCTETS", 0)
-        for module in ("store", "ledger", "upkeep"):
-            patch.setattr(f"appliance.store.{module}.time", found.wall.module)
+        for name, module in list(sys.modules.items()):
+            if name.startswith("appliance.store.") and getattr(module, "time", None) is time:
+                patch.setattr(module, "time", found.wall.module)
         try:
             yield found
         finally:

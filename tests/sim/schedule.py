@@ -40,7 +40,7 @@ class Schedule:
             "claim": 3,
             "new_node": 2,
             "drop_node": 1,
-            "owner": 0.5,
+            "owner": 1.5,
             "invite": 2,
             "edit_group": 2,
             "crash": 2,
@@ -343,17 +343,17 @@ class Schedule:
         self.partition.clear()
         for box in house.living:
             box.cut_lines()
-        house.forget_unheard()
-        known = judge.known_thieves(house)
+        before = {box.id: judge.View.of(box) for box in house.living}
         await trio.sleep(1.0)
         await self.talk()
+        house.forget_unheard()
         for a in house.good:
             for b in house.good:
                 if a is not b:
                     await house.give_lacking(a, b)
         for box in house.living:
             box.cut_lines()
-        await judge.judge(house, known)
+        await judge.judge(house, before)
 
 
 def run(lab: Lab, seed: int) -> House:
