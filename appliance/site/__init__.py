@@ -2,7 +2,7 @@
 clock.
 """
 
-from appliance.site.boxes import add_box, place_box, revoke_box, set_identity, tell_lost
+from appliance.site.boxes import add_box, heirs, place_box, replace_box, revoke_box, set_identity, tell_lost
 from appliance.site.facts import LASTING, TRAFFIC, Fact, decode_facts, encode_facts
 from appliance.site.message import EMPTY, RANK_NORMAL, RANK_USER, Decision, Message, Payload, content_digest
 from appliance.site.mint import Mint
@@ -48,9 +48,11 @@ __all__ = [
     "drop_node",
     "encode_facts",
     "find_owner",
+    "heirs",
     "login",
     "place_box",
     "register",
+    "replace_box",
     "revoke_box",
     "set_identity",
     "set_owner",

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from appliance.site import facts
 from appliance.site.message import Decision, Payload
 from appliance.site.mint import BOXES
 from appliance.site.names import length_problem
 from appliance.site.scene import Scene
-from appliance.site.state import NameLost
+from appliance.site.state import Box, NameLost
 
 BOXES_MAX = 8
-"""Boxes of a site that are not revoked."""
+"""Boxes of a site that are not revoked, and have not become others."""
+HEIRS_MAX = 4
+"""As many boxes can one become, as long as it is not revoked: a site has 16 numbers for boxes in its life."""
 
 
-def add_box(scene: Scene, box: str, public: bytes, name: str, slot: int | None = None) -> Decision:
-    """Take a box into the site; ``slot``: None for the lowest that no box ever had.
+def heirs(boxes: Mapping[str, Box]) -> dict[str, Box]:
+    """By the id of a box whose card was put back or copied: the one that it became, the latest of several."""
+    became: dict[str, Box] = {}
+    for box in sorted(boxes.values(), key=lambda box: (box.at, box.box)):
+        if box.of:
+            became[box.of] = box
+    return became
+
+
+def add_box(
+    scene: Scene, box: str, public: bytes, name: str, slot: int | None = None, of: str = ""
+) -> Decision:
+    """Take a box into the site; ``slot``: None for the lowest that no box ever had; ``of``: what it was.
 
     A box that is in already changes nothing.
     """
@@ -27,14 +41,38 @@ def add_box(scene: Scene, box: str, public: bytes, name: str, slot: int | None =
         return Decision()
     taken = {scene.mint.box, *(known.slot for known in boxes.values())}
     free = [number for number in range(BOXES) if number not in taken]
-    if sum(known.cut is None for known in boxes.values()) >= BOXES_MAX:
+    became = heirs(boxes)
+    if sum(known.cut is None and known.box not in became for known in boxes.values()) >= BOXES_MAX + bool(of):
         return Decision(error=f"the site has its {BOXES_MAX} boxes, the most it can have: revoke one first")
     if slot is None and not free:
         return Decision(error=f"the site has had {BOXES} boxes, the most it can have in its life")
     if problem := length_problem("the box's name", name):
         return Decision(error=problem)
     chosen = free[0] if slot is None else slot
-    return Decision(lasting=[facts.BoxAdded(box, public, chosen, name, scene.mint.id())])
+    return Decision(lasting=[facts.BoxAdded(box, public, chosen, name, scene.mint.id(), of)])
+
+
+def replace_box(scene: Scene, old: str, box: str, public: bytes) -> Decision:
+    """Take a box into the site that was another one of it until its card was put back or copied.
+
+    No box can be waited for, as where a blank one comes: two that cannot hear each other choose different
+    slots, unless there are next to none left.
+    """
+    boxes = scene.site.boxes
+    before, known = boxes.get(old), boxes.get(box)
+    if before is None or before.cut is not None:
+        return Decision(error=f"box {old} was put out of the site: nothing can come of it")
+    if known is not None and (known.of != old or known.public != public):
+        return Decision(error=f"box {box} is another one of the site")
+    if known is None and sum(other.of == old for other in boxes.values()) >= HEIRS_MAX:
+        return Decision(
+            error=f"box {old} has become {HEIRS_MAX} others already: find out who uses its card, and say on"
+            f" another box   pocket peer revoke {old}"
+        )
+    taken = {scene.mint.box, *(other.slot for other in boxes.values())}
+    free = [number for number in range(BOXES) if number not in taken]
+    slot = free[scene.mint.box % len(free)] if free else None
+    return add_box(scene, box, public, before.name, slot, old)
 
 
 def place_box(scene: Scene, box: str, addresses: tuple[str, ...], name: str) -> Decision:

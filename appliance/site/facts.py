@@ -112,7 +112,7 @@ class OwnerSet(Fact, tag="owner", frozen=True):
 
 class BoxAdded(Fact, tag="box", frozen=True):
     """A box belongs to the site. ``public`` is the Ed25519 key that signs its journal; ``slot``, 0 to 15,
-    makes what it mints its own.
+    makes what it mints its own. ``of``: the box that it was, whose card was put back or copied.
     """
 
     box: str
@@ -120,6 +120,7 @@ class BoxAdded(Fact, tag="box", frozen=True):
     slot: int
     name: str
     at: int
+    of: str = ""
 
 
 class BoxPlaced(Fact, tag="boxat", frozen=True):

@@ -72,7 +72,9 @@ class Group:
 
 @dataclass(slots=True)
 class Box:
-    """A box of the site. ``cut``: None, or nothing of its journal counts above that seq: it is revoked."""
+    """A box of the site. ``cut``: None, or nothing of its journal counts above that seq: it is revoked.
+    ``of``: the box that it was, or empty.
+    """
 
     box: str
     public: bytes
@@ -82,6 +84,7 @@ class Box:
     addresses: tuple[str, ...] = ()
     placed_at: int = 0
     cut: int | None = None
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +251,7 @@ class Site:
     def _box(self, fact: facts.BoxAdded) -> list[Change]:
         if fact.box in self.boxes:
             return []
-        self.boxes[fact.box] = Box(fact.box, fact.public, fact.slot, fact.name, fact.at)
+        self.boxes[fact.box] = Box(fact.box, fact.public, fact.slot, fact.name, fact.at, of=fact.of)
         return [fact]
 
     def _box_placed(self, fact: facts.BoxPlaced) -> list[Change]:

@@ -76,8 +76,8 @@ def _write_box(execute: Execute, change: Change) -> None:
     match change:
         case facts.BoxAdded():
             execute(
-                "INSERT INTO peer VALUES (?, ?, ?, ?, ?, '', 0, NULL)",
-                (change.box, change.public, change.slot, change.name, change.at),
+                "INSERT INTO peer VALUES (?, ?, ?, ?, ?, '', 0, NULL, ?)",
+                (change.box, change.public, change.slot, change.name, change.at, change.of),
             )
         case facts.BoxPlaced():
             execute(
@@ -126,8 +126,9 @@ def read(connection: sqlite3.Connection) -> Iterator[LastingFact]:
         yield facts.RoleSet(gid, member, alias, role, at, made[gid])
     if owner := meta.get("owner"):
         yield facts.OwnerSet(owner, meta.get("owner_at", 0))
-    for box, public, slot, name, at, addresses, placed_at, cut in execute("SELECT * FROM peer ORDER BY id"):
-        yield facts.BoxAdded(box, bytes(public), slot, name, at)
+    for row in execute("SELECT * FROM peer ORDER BY id"):
+        box, public, slot, name, at, addresses, placed_at, cut, of = row
+        yield facts.BoxAdded(box, bytes(public), slot, name, at, of)
         if placed_at:
             yield facts.BoxPlaced(box, tuple(addresses.split("\n")) if addresses else (), name, placed_at)
         if cut is not None:

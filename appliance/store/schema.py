@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 2
+VERSION = 3
 """Kept in ``PRAGMA user_version``; sqlite-utils' own table says which migrations have run."""
 
 TABLES_1 = """
@@ -151,6 +151,13 @@ ALTER TABLE message ADD COLUMN digest BLOB NOT NULL DEFAULT x'';
 CREATE INDEX message_absent ON message (msgid) WHERE head = x'';
 """
 
+TABLES_3 = """
+-- The id of the box that it was, whose card was put back or copied. The tables are made anew: a box of an
+-- older version left this out.
+ALTER TABLE peer ADD COLUMN was TEXT NOT NULL DEFAULT '';
+UPDATE meta SET value = 0 WHERE key = 'facts';
+"""
+
 
 class SchemaError(Exception):
     """The database cannot be used by this version; the text says why."""
@@ -178,6 +185,11 @@ def prepare(connection: sqlite3.Connection) -> None:
     @migrations()
     def tables_2(db: Database) -> None:
         for statement in _statements(TABLES_2):
+            db.execute(statement)
+
+    @migrations()
+    def tables_3(db: Database) -> None:
+        for statement in _statements(TABLES_3):
             db.execute(statement)
 
     migrations.apply(Database(connection))
