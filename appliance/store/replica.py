@@ -24,6 +24,8 @@ log = get_logger(__name__)
 ABSENT_MAX = 1000
 CHECKED_AT_ONCE = 16
 """Arrivals that are looked at before others get their turn: some 3 ms."""
+CLOCK_STEP = 16
+"""Between two ids of one box."""
 
 
 class Replica:
@@ -83,7 +85,7 @@ class Replica:
         if not numbers:
             return []
         async with self._ledger.lock:
-            return await self._ledger.read(_arrivals, numbers, max_octets, skip)
+            return await self._ledger.read(read_arrivals, numbers, max_octets, skip)
 
     async def absorb(self, arrivals: Sequence[Arrival], source: str) -> None:
         """Take in what box ``source`` sent. Everything new of it is on stable storage when this returns.
@@ -124,6 +126,21 @@ class Replica:
             if count % CHECKED_AT_ONCE == CHECKED_AT_ONCE - 1:
                 await trio.lowlevel.checkpoint()
         return checked
+
+    async def adopt(self, arrivals: Sequence[Arrival]) -> None:
+        """Say in this box's own journal, entry for entry, what was said in another one, and have it on stable
+        storage. Of a copy only: nothing else may be written to that journal meanwhile. Raises as ``absorb``.
+        """
+        head = self._ledger.head
+        seq, prev = head.seq, head.digest
+        clock = max(self._ledger.clock, *(head.clock for head in self._ledger.heads.values()))
+        adopted: list[Arrival] = []
+        for arrival in arrivals:
+            seq, clock = seq + 1, clock + CLOCK_STEP
+            entry = self._ledger.key.sign(seq, clock, arrival.kind, prev, arrival.body)
+            prev = entry.digest()
+            adopted.append(Arrival.of(entry, arrival.octets))
+        await self.absorb(adopted, self.own)
 
     # octets and files that are lacking
 
@@ -222,7 +239,7 @@ def _with_nodes(message: Message, nodes: tuple[int, ...]) -> Message:
     )
 
 
-def _arrivals(
+def read_arrivals(
     connection: sqlite3.Connection, after: dict[int, int], max_octets: int, skip: bool
 ) -> list[Arrival]:
     known = {number: box for number, box in reading.boxes(connection).items() if number in after}
