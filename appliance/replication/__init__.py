@@ -8,7 +8,7 @@ Boxes call each other on the port that clients use, by the TLS server name ``pee
 a box shows a certificate of its own key (TLS 1.3). The frames are TMTP's (revision 1, section 1): a canonical
 JSON header, then data, here MessagePack. Of the two the *dialer* has called, the *acceptor* was called.
 
-    dialer    {"box","nonce","op":"hello","purpose","version"}      who it says it is; "sync" or "copy"
+    dialer    {"box","nonce","op":"hello","purpose","version"}      who it says it is; sync, copy, or anew
     acceptor  {"nonce","op":"challenge","version"}                  it is a box of the site; or quit
     dialer    {"op":"proof","proof"}                                it has that box's key
     acceptor  {"op":"welcome"}                                      this is the one link; or quit
@@ -28,6 +28,8 @@ JSON header, then data, here MessagePack. Of the two the *dialer* has called, th
     {"op":"lacking","sha"}                     that blob is not here
     {"absent","clock","op":"beat"}             every second
     {"op":"tell","topic"}                      something of the moment
+    {"op":"anew","proof","public"}             the dialer wants to be the box with this key from now on
+    {"op":"taken","slot"}                      that one is of the site
     {"code","error","op":"quit"}               the end, and why
 
 - **Who is who.** The dialer pins the acceptor's key, which TLS has shown to be there. The dialer signs both
@@ -45,6 +47,9 @@ JSON header, then data, here MessagePack. Of the two the *dialer* has called, th
 - **Epochs.** Who had to let entries go (a full disk) says ``state`` again, with a new epoch, and leaves out
   what was sent before that was read.
 - **Forks.** A journal has one history. ``judging`` has what happens where two boxes know two.
+- **Anew.** A box that was shown that its journal has gone on elsewhere (a card put back, or copied) makes a
+  new key, and signs it with the old one, once, on a link for nothing else. It is let in as a new box if the
+  old one was not put out, and takes a copy.
 - **Versions.** Both speak the lower one. Fields and ops of a newer version than ours are left out.
 - **Trust.** The boxes of a site trust each other to be boxes of the site, and with nothing else: signatures,
   hashes, order and sizes are looked at on arrival. Who breaks the rules is refused, which is logged once,
@@ -61,6 +66,7 @@ JSON header, then data, here MessagePack. Of the two the *dialer* has called, th
 | `fetching` | blobs and octets that did not come along |
 | `hub` `neighbour` `view` | all links, and how they do |
 | `copying` | a copy for a box that joins or comes back |
+| `anew` | how a box asks to become another one |
 
 Rules of this room: the first three rows do no I/O and have no clock. No octets from outside raise anything
 but ``PeerError``. Every link ends in one place, and harms nothing else.

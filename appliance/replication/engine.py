@@ -27,7 +27,8 @@ from appliance.replication.interface import Arrival, Octets, Position
 from appliance.wire import LocalProtocolError
 
 TAG: Final = b"pocket peer 1 "
-PURPOSES: Final = ("sync", "copy")
+TAG_ANEW: Final = b"pocket anew 1 "
+PURPOSES: Final = ("sync", "copy", "anew")
 
 
 class Prover(Protocol):
@@ -76,7 +77,7 @@ ON_FRAME: Final[Mapping[LinkState, Mapping[str, LinkState]]] = {
     _S.AWAITING_PROOF: {Op.PROOF: _S.PROVEN},
     _S.AWAITING_WELCOME: {Op.WELCOME: _S.JOINED},
     _S.JOINED: {Op.STATE: _S.OPEN},
-    _S.OPEN: {Op.STATE: _S.OPEN, **dict.fromkeys(_SESSION, _S.OPEN)},
+    _S.OPEN: {Op.STATE: _S.OPEN, **dict.fromkeys((*_SESSION, Op.ANEW, Op.TAKEN), _S.OPEN)},
 }
 """In the other states nothing is read: it is our turn, or the end. A quit may come in all of them."""
 
@@ -86,7 +87,7 @@ ON_SENT: Final[Mapping[LinkState, Mapping[str, LinkState]]] = {
     _S.CHALLENGED: {Op.PROOF: _S.AWAITING_WELCOME},
     _S.PROVEN: {Op.WELCOME: _S.JOINED},
     _S.JOINED: {Op.STATE: _S.JOINED, Op.BEAT: _S.JOINED},
-    _S.OPEN: {Op.STATE: _S.OPEN, **dict.fromkeys(_SESSION, _S.OPEN)},
+    _S.OPEN: {Op.STATE: _S.OPEN, **dict.fromkeys((*_SESSION, Op.ANEW, Op.TAKEN), _S.OPEN)},
 }
 """What may be sent; a quit in every state but the last."""
 
@@ -107,6 +108,7 @@ class PeerLink:
         """The other box's id: the one that it says until it is proven."""
         self.public = b""
         self.purpose: events.Purpose = "sync"
+        self._anew_due = True
         self.version = VERSION
         """The lower one of both sides'."""
 
@@ -261,6 +263,13 @@ class PeerLink:
     def say_tell(self, topic: str, payload: bytes) -> bytes:
         return self._say(Op.TELL, {"topic": topic}, payload)
 
+    def say_anew(self, public: bytes) -> bytes:
+        """The dialer's wish to become the box with this key, on a link for that."""
+        return self._say(Op.ANEW, {"proof": self._own.sign(self._will(public)), "public": public})
+
+    def say_taken(self, slot: int) -> bytes:
+        return self._say(Op.TAKEN, {"slot": slot})
+
     def _say(self, op: Op, fields: Mapping[str, Any] | None = None, data: bytes = b"") -> bytes:
         after = ON_SENT.get(self.state, {}).get(op)
         if after is None:
@@ -277,6 +286,13 @@ class PeerLink:
         if not self._dialed:
             dialer, acceptor = acceptor, dialer
         return TAG + acceptor[0] + dialer[0] + acceptor[1] + dialer[1]
+
+    def _will(self, public: bytes) -> bytes:
+        """What the old box signs of the new one, good for this link only."""
+        old, nonces = (self._own.public, self._their_nonce + self._nonce)
+        if not self._dialed:
+            old, nonces = (self.public, self._nonce + self._their_nonce)
+        return TAG_ANEW + nonces + old + public
 
     def _hello(self, frame: Frame) -> events.Event:
         self._versions(frame)
@@ -297,14 +313,30 @@ class PeerLink:
         self._reader.newer = theirs > VERSION
 
     def _proof(self, frame: Frame) -> events.Event:
+        self._verify(frame.fields["proof"], self._statement())
+        return events.Proven()
+
+    def _anew(self, frame: Frame) -> events.Event:
+        if self._dialed or self.purpose != "anew" or not self._anew_due:
+            raise BadFrame("a box that becomes another one says so once, on a link for that")
+        self._anew_due = False
+        public: bytes = frame.fields["public"]
+        self._verify(frame.fields["proof"], self._will(public))
+        return events.Anew(public)
+
+    def _taken(self, frame: Frame) -> events.Event:
+        if not self._dialed or self.purpose != "anew":
+            raise BadFrame("an answer to what was not asked")
+        return events.Taken(frame.fields["slot"])
+
+    def _verify(self, signature: bytes, statement: bytes) -> None:
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
         try:
-            Ed25519PublicKey.from_public_bytes(self.public).verify(frame.fields["proof"], self._statement())
+            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, statement)
         except (InvalidSignature, ValueError):
             raise Impostor(f"whoever called does not have the key of box {self.box}") from None
-        return events.Proven()
 
     def _welcome(self, frame: Frame) -> events.Event:
         self._reader.header_max = HEADER_MAX
@@ -349,4 +381,6 @@ _READ: Final[Mapping[str, Callable[[PeerLink, Frame], events.Event]]] = {
     Op.LACKING: lambda link, frame: events.Lacking(frame.fields["sha"]),
     Op.BEAT: lambda link, frame: events.Beat(frame.fields["clock"], frame.fields["absent"]),
     Op.TELL: lambda link, frame: events.Told(frame.fields["topic"], frame.data),
+    Op.ANEW: PeerLink._anew,
+    Op.TAKEN: PeerLink._taken,
 }

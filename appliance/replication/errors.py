@@ -20,6 +20,7 @@ class Code(StrEnum):
     FORKED = "forked"
     INCOMPLETE = "incomplete"
     STOPPING = "stopping"
+    NOT_NOW = "not now"
 
 
 class PeerError(Exception):

@@ -8,8 +8,10 @@ from msgspec import Struct
 
 from appliance.replication.interface import Arrival, Octets, Position
 
-Purpose = Literal["sync", "copy"]
-"""What a link is for: to keep two boxes the same, or to fill a copy for the dialer."""
+Purpose = Literal["sync", "copy", "anew"]
+"""What a link is for: to keep two boxes the same, to fill a copy for the dialer, or to let the dialer become
+another box.
+"""
 
 
 class Greeted(Struct, frozen=True):
@@ -130,6 +132,20 @@ class Told(Struct, frozen=True):
     payload: bytes
 
 
+class Anew(Struct, frozen=True):
+    """The peer, whose card was put back or copied, wants to be the box with this key from now on. Then:
+    ``taken`` or ``refuse``.
+    """
+
+    public: bytes
+
+
+class Taken(Struct, frozen=True):
+    """The new box is of the site, and has this slot."""
+
+    slot: int
+
+
 Event = (
     Greeted
     | Challenged
@@ -148,4 +164,6 @@ Event = (
     | Lacking
     | Beat
     | Told
+    | Anew
+    | Taken
 )

@@ -59,6 +59,8 @@ class Op(StrEnum):
     LACKING = "lacking"
     BEAT = "beat"
     TELL = "tell"
+    ANEW = "anew"
+    TAKEN = "taken"
     QUIT = "quit"
 
 
@@ -110,6 +112,8 @@ FRAMES: Final[Mapping[str, Row]] = {
     Op.LACKING: Row({"sha": HASH}),
     Op.BEAT: Row({"absent": COUNT, "clock": CLOCK}),
     Op.TELL: Row({"topic": WORD}, TELL_OCTETS_MAX),
+    Op.ANEW: Row({"proof": Kind(bytes, 0, SIGNATURE_OCTETS), "public": HASH}),
+    Op.TAKEN: Row({"slot": COUNT}),
     Op.QUIT: Row({"code": WORD, "error": TEXT}),
 }
 UNKNOWN: Final = Row({}, ENTRIES_OCTETS_MAX)

@@ -17,6 +17,7 @@ import trio
 
 from appliance.log import get_logger
 from appliance.replication import events, judging
+from appliance.replication.anew import answer
 from appliance.replication.bodies import is_light
 from appliance.replication.dial import LONGEST_PAUSE_S, SUSPICIOUS_PAUSE_S, dial, hurry
 from appliance.replication.engine import PeerLink
@@ -66,6 +67,7 @@ class Hub:
         self.placing = Placing(site, replica.own)
         self._sync = Shop(replica, replica.read, True, partials.read, site.complete, site.program)
         self._copy = Shop(replica, replica.read_all, False, partials.read, site.complete, site.program)
+        self._desk = Shop(replica, None, False, partials.read, site.complete, site.program)
 
     # what others call
 
@@ -90,7 +92,7 @@ class Hub:
                 await trio.sleep(SETTLE_LOOK_S)
 
     def _is_heard(self, box: str, info: BoxState) -> bool:
-        if box == self._replica.own or info.cut is not None:
+        if box == self._replica.own or info.cut is not None or box in self._site.gone():
             return True
         neighbour = self.neighbours.get(box)
         return neighbour is not None and neighbour.session is not None and neighbour.session.reached
@@ -161,9 +163,12 @@ class Hub:
         now = trio.current_time()
         positions = {box: at.seq for box, at in self._replica.positions().items()}
         self._marks.append((now, positions))
+        gone = self._site.gone()
         for neighbour in self.neighbours.values():
             had = neighbour.problem
             neighbour.look(self._marks)
+            if neighbour.box in gone and neighbour.session is None:
+                neighbour.problem = None
             if had is not None and neighbour.problem is None:
                 self._warn(neighbour)
             journal = neighbour.gap_met(positions)
@@ -178,7 +183,7 @@ class Hub:
                 await neighbour.unlinked.wait()
                 continue
             addresses = neighbour.addresses()
-            if addresses:
+            if addresses and neighbour.box not in self._site.gone():  # its address is the new one's
                 await self._call(neighbour, addresses)
                 if neighbour.session is not None:
                     continue
@@ -212,8 +217,7 @@ class Hub:
             raise Refusal(Code.UNKNOWN, "that box is not of this site: pair it first")
         if session.box not in self.neighbours:
             self._look(self._nursery)
-        if session.link.purpose == "copy":
-            session.shop = self._copy
+        session.shop = {"copy": self._copy, "anew": self._desk}.get(session.link.purpose, self._sync)
         return info.public
 
     def join(self, session: Session) -> None:
@@ -223,13 +227,13 @@ class Hub:
             raise Refusal(
                 Code.REVOKED, "that box was put out of this site; a factory reset makes it a blank box"
             )
+        if session.link.purpose != "sync" and not self._site.complete():
+            raise Refusal(Code.INCOMPLETE, "this box is being filled itself")
         if session.link.purpose == "copy":
-            if not self._site.complete():
-                raise Refusal(Code.INCOMPLETE, "this box is being filled itself")
             if neighbour.giving is not None:
                 neighbour.giving.end(Refusal(Code.OTHER_LINK, "another link took over"))
             neighbour.giving = session
-        else:
+        elif session.link.purpose == "sync":
             self._choose(neighbour, session)
         if session in self._callers:
             self._callers[session].proven()
@@ -249,6 +253,8 @@ class Hub:
 
     async def judge(self, session: Session, state: events.PeerState) -> None:
         """Raises ``Refusal``."""
+        if session.link.purpose == "anew":
+            return
         if session.link.purpose == "copy":
             forked = await judging.forks(self._replica, state.positions)
             if forked:
@@ -263,7 +269,7 @@ class Hub:
     def opened(self, session: Session) -> None:
         neighbour = self.neighbours[session.box]
         log.info("link to a box", peer=session.box, address=session.address, purpose=session.link.purpose)
-        if session.link.purpose == "copy":
+        if session.link.purpose != "sync":
             return
         neighbour.opened(session)
         own = self._replica.own
@@ -298,7 +304,7 @@ class Hub:
 
     def have(self, session: Session, have: events.Have) -> None:
         """What it says of entries that do not exist yet is not believed."""
-        if session.link.purpose == "copy":
+        if session.link.purpose != "sync":
             return
         positions = self._replica.positions()
         own = self._replica.own
@@ -323,6 +329,8 @@ class Hub:
                     tell(session.box, event.topic, event.payload)
             case events.Beat() if session.link.purpose == "sync":
                 self.neighbours[session.box].absent = event.absent
+            case events.Anew() if self._nursery is not None:
+                self._nursery.start_soon(answer, session, self._site.anew, event.public)
             case events.GapMet():
                 self.neighbours[session.box].gap(session, event.box)
             case events.Barred():
@@ -370,7 +378,7 @@ class Hub:
 
     def _left(self, session: Session) -> None:
         neighbour = self.neighbours.get(session.box)
-        if neighbour is None:
+        if neighbour is None or session.link.purpose == "anew":
             return
         if neighbour.giving is session:
             neighbour.giving = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import trio
 
 from appliance.log import get_logger
+from appliance.replication.errors import Code, Refusal
 from appliance.replication.interface import Arrival, BoxState
 from appliance.store import StoreError
 
@@ -17,13 +18,18 @@ log = get_logger(__name__)
 PLACE_S: Final = 5.0
 
 
+async def _nobody(box: str, public: bytes) -> int:
+    raise Refusal(Code.NOT_NOW, "this box lets none in")
+
+
 @dataclass(frozen=True)
 class Site:
     """What the hub sees of the box. ``boxes``: those of the site, by id. ``addresses``: where this box is
     reached now; ``place``: make that known, called when it is news. ``warn``: what is wrong with a box, or
     None, by topic. ``named``: the blobs that an entry names. ``on_gap``: a box (id) no longer has what this
     one lacks, so that a copy has to be taken. ``on_restored``: this box's own journal has gone on elsewhere.
-    ``on_revoked``: this box was put out of the site, as another says.
+    ``on_revoked``: this box was put out of the site, as another says. ``anew``: take a box (id) into the site
+    as the one with this key; its slot; raises ``Refusal``. ``gone``: boxes (id) that have become others.
     """
 
     boxes: Callable[[], Mapping[str, BoxState]]
@@ -36,6 +42,8 @@ class Site:
     on_revoked: Callable[[str], None]
     complete: Callable[[], bool] = lambda: True
     program: str = ""
+    anew: Callable[[str, bytes], Awaitable[int]] = _nobody
+    gone: Callable[[], Collection[str]] = tuple
 
 
 class Placing:
