@@ -132,6 +132,11 @@ class Others:
         """How they are."""
         return self.hub.peers() if self.hub is not None else []
 
+    def addresses(self, box: str) -> list[str]:
+        """Where a box may be found, the best first."""
+        neighbour = self.hub.neighbours.get(box) if self.hub is not None else None
+        return neighbour.addresses() if neighbour is not None else []
+
     async def accept(self, caller: Caller) -> None:
         """Serve a box that calls."""
         if self.hub is not None:
@@ -180,7 +185,7 @@ async def start_peering(
         return make_hub(config.data, service, health, settings.name, found, lambda: peering)
 
     others = Others(store, make, door)
-    peering = Peering(service, others, health, settings, restart, listener.cut)
+    peering = Peering(service, others, health, settings, restart, listener.cut, others.addresses)
     service.household = peering.household
     service.peers = others.accept
     listener.is_away = lambda: peering.out_of_service
@@ -191,6 +196,7 @@ async def start_peering(
         await tell_place(store, settings.name, place_of(store, front.own))
     nursery.start_soon(peering.outage.unless, others.run)
     nursery.start_soon(peering.watch)
+    nursery.start_soon(peering.renewal.run)
 
     def changed(identity: Identity) -> None:
         folder = config.data / "tls"

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import trio
 
 from appliance.health import Health
 from appliance.peering import Peering, place_of, tell_place
+from appliance.peering.admitting import Admitting
 from appliance.replication import hub
 from appliance.replication.hub import Hub
 from appliance.replication.identity import Identity
 from appliance.replication.mending import Mending
 from appliance.session import Service
-from appliance.site import TRAFFIC, decode_facts
+from appliance.site import TRAFFIC, decode_facts, heirs
 from appliance.site.facts import Sent
 from appliance.store import Store
 from appliance.store.arrivals import Arrival
@@ -41,6 +42,11 @@ def make_hub(
     """
     identity = Identity.load(folder / KEY_NAME)
     store = service.store
+
+    @cache
+    def admitting() -> Admitting:
+        return Admitting(store, peering().standing, lambda: not peering().out_of_service)
+
     site = hub.Site(
         boxes=lambda: store.site.boxes,
         addresses=lambda: place_of(store, found),
@@ -48,9 +54,11 @@ def make_hub(
         warn=health.warn,
         named=named_blobs,
         on_gap=lambda source: peering().copy_again(source),
-        on_restored=lambda reason: peering().restored(reason),
+        on_restored=lambda reason: peering().renewal.begin(reason),
         on_revoked=lambda by: peering().put_out(by),
         program=__version__,
+        anew=lambda old, public: admitting().take(old, public),
+        gone=lambda: heirs(store.site.boxes),
     )
     links = Hub(identity, store.replica, store.copies, Partials(store.blobs), site)
     links.on_tell.append(service.company.heard)
@@ -74,8 +82,12 @@ def needed(store: Store, links: Hub) -> dict[str, int] | None:
     """Up to which seq of each journal entries may go: every other box has them that counts, as far as is
     known, and of what this box says itself at least one has. None if there is no other box.
     """
-    own = store.replica.own
-    others = [box for box, info in store.site.boxes.items() if box != own and info.cut is None]
+    own, gone = store.replica.own, heirs(store.site.boxes)
+    others = [
+        box
+        for box, info in store.site.boxes.items()
+        if box != own and info.cut is None and (box not in gone or _is_linked(links, box))
+    ]
     if not others:
         return None
     limits = {journal: head.seq for journal, head in store.replica.positions().items()}
@@ -87,6 +99,12 @@ def needed(store: Store, links: Hub) -> dict[str, int] | None:
         if not _is_given_up(store, links, box):
             limits = {journal: min(seq, confirmed.get(journal, 0)) for journal, seq in limits.items()}
     return limits | {own: min(limits.get(own, 0), given)}
+
+
+def _is_linked(links: Hub, box: str) -> bool:
+    """A box that has become another one may live on where its card was copied."""
+    neighbour = links.neighbours.get(box)
+    return neighbour is not None and neighbour.session is not None
 
 
 def _is_given_up(store: Store, links: Hub, box: str) -> bool:

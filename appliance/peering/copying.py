@@ -11,6 +11,7 @@ import trio
 
 from appliance.log import get_logger
 from appliance.peering.folder import COPY, Joining, prepare_copy
+from appliance.peering.tail import say_tail
 from appliance.replication.copying import Copier, CopyProgress, Source, Spoiled
 from appliance.replication.errors import Code
 from appliance.replication.identity import Identity
@@ -36,6 +37,7 @@ class Copying:
         self._facts = facts
         self._open_copy = open_copy
         self._copier: Copier | None = None
+        self._store: Store | None = None
 
     @property
     def text(self) -> str:
@@ -59,6 +61,7 @@ class Copying:
                 self._sources,
                 copy,
                 partial(self._open, copy),
+                settle=self._settle,
                 own_seq=lambda: self._facts.own_seq,
                 program=__version__,
             )
@@ -73,8 +76,13 @@ class Copying:
             self._copier = None
             await trio.to_thread.run_sync(shutil.rmtree, self._folder / COPY)
 
+    async def _settle(self) -> None:
+        """All else is here: what this box has from its time as another one goes on top."""
+        if self._facts.of and self._store is not None:
+            await say_tail(self._folder, self._facts.of, self._store)
+
     def _open(self, copy: Path) -> Store:
-        store = self._open_copy(copy)
+        store = self._store = self._open_copy(copy)
         store.replica.trusted.update({box.box: box.public for box in self._facts.boxes})
         return store
 
@@ -94,7 +102,7 @@ class Copying:
         while True:
             await trio.sleep(LOOK_EVERY_S)
             now = trio.current_time()
-            if copier.refused not in NONE_OF_THEM or self._facts.again:
+            if copier.refused not in NONE_OF_THEM or self._facts.again or self._facts.of:
                 since = now
             elif now - since > GIVE_UP_S:
                 self.gave_up = f"this box did not get into {self._facts.site}: {copier.progress.problem}"

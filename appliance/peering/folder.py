@@ -33,7 +33,8 @@ BALLAST = "ballast"
 class Joining(msgspec.Struct, frozen=True):
     """What a box that is joining knows of the site. ``slot``: its own; ``host``: the box that let it in.
     ``again``: it is one of the site's already, and was away for longer than the journals reach; ``own_seq``
-    is how far its own journal goes, which the others have.
+    is how far its own journal goes, which the others have. ``of``: it was this box, whose data stay in the
+    folder until what only they have is in the copy.
     """
 
     site: str
@@ -42,6 +43,7 @@ class Joining(msgspec.Struct, frozen=True):
     boxes: list[BoxEntry]
     again: bool = False
     own_seq: int = 0
+    of: str = ""
 
 
 def new_key(folder: Path) -> BoxKey:
@@ -75,6 +77,16 @@ def again(folder: Path, joining: Joining, cert: str, key: str) -> None:
     forget(folder)
     draft.mkdir(mode=0o700)
     write_synced(draft / KEY_NAME, (folder / KEY_NAME).read_bytes())
+    write_synced(draft / KEY, key.encode())
+    write_synced(draft / CERT, cert.encode(), 0o644)
+    _write(draft, joining)
+    draft.rename(folder / JOINING)
+    _sync(folder)
+
+
+def renew(folder: Path, joining: Joining, cert: str, key: str) -> None:
+    """Let this box become the one with ``new_key``, which the site has. Blocks. Raises ``OSError``."""
+    draft = folder / DRAFT
     write_synced(draft / KEY, key.encode())
     write_synced(draft / CERT, cert.encode(), 0o644)
     _write(draft, joining)

@@ -21,6 +21,7 @@ from appliance.peering.identity import renew_identity
 from appliance.peering.links import Links
 from appliance.peering.outage import LocalName, Outage, play_dead
 from appliance.peering.placing import Addresses
+from appliance.peering.renewal import Renewal
 from appliance.peering.standing import LINKED, Standing
 from appliance.session import Service
 from appliance.session.certificate import fingerprint_of
@@ -34,10 +35,11 @@ REVOKED = (
     "this box was put out of the site, and does not serve any more: to use it again, reset it:"
     "   pocket factory-reset   and let it join:   pocket peer join"
 )
-RESTORED = (
-    "it does not serve any more, so that nothing is lost. What is only on this card is in its data folder:"
-    " copy that away, then   pocket factory-reset   and   pocket peer join"
+RENEWED = (
+    "box {name} ({was}): its card was put back to an older state, or copied; it goes on as box {box}. If that"
+    " was none of you, put both out:   pocket peer revoke"
 )
+TOLD_NS = 86_400 * 10**9
 STALE = (
     "this box was away for longer than the others remember: it fetches everything anew, and serves after that"
 )
@@ -59,7 +61,7 @@ class Settings:
 
 class Peering:
     """``restart``: have the box start anew inside, to join a site. ``cut``: cut all clients' links, and say
-    how many were logged in.
+    how many were logged in. ``addresses``: where a box (id) may be found.
     """
 
     def __init__(
@@ -70,10 +72,13 @@ class Peering:
         settings: Settings,
         restart: Callable[[], None],
         cut: Callable[[], int],
+        addresses: Callable[[str], Sequence[str]] = lambda box: (),
     ) -> None:
         self.standing = Standing(service.store, links)
         self.household = Household(service, self.standing, settings.own_addresses)
         self.outage = Outage()
+        self.renewal = Renewal(service.store, health, settings.folder, self.outage, addresses, restart, cut)
+        """What is to be done when this box's card turns out to be a copy."""
         self.local_name: LocalName | None = None
         """Set when the box is announced in the network."""
         self.gave_up: str | None = None
@@ -99,7 +104,7 @@ class Peering:
     @property
     def out_of_service(self) -> bool:
         """Whether clients are to go to another box."""
-        return self.outage.on or self.expelled is not None or self._stale is not None
+        return self.outage.on or self.renewal.on or self.expelled is not None or self._stale is not None
 
     async def watch(self) -> None:
         """Keep what health says of the others true. Runs until cancelled."""
@@ -110,6 +115,7 @@ class Peering:
             self._health.copies = self.standing.copies
             self._health.peer = self.standing.peer
             self._judge()
+            self._tell_renewed()
             if self._stale is not None and not self.outage.on:
                 self._begin_anew(self._stale)
             await trio.sleep(LOOK_EVERY_S)
@@ -118,15 +124,11 @@ class Peering:
         """Box ``by`` says that this one was revoked; it may be this one itself, from its journal."""
         self._put_out_by.add(by)
 
-    def restored(self, reason: str) -> None:
-        """This box's journal has gone on elsewhere: its data are an old copy, or its card was cloned."""
-        self._expel(f"{reason}; {RESTORED}")
-
     def copy_again(self, source: str) -> None:
         """Box ``source`` no longer has what this one lacks: let clients go to others, and fetch everything
         anew after a restart inside, when it has what only this box has.
         """
-        if self._stale is None:
+        if self._stale is None and not self.renewal.on:
             log.warning("away for too long: everything is fetched anew", source=source)
             self._stale = source
             self._health.warn("copy", STALE)
@@ -148,6 +150,14 @@ class Peering:
             return
         self.outage.begin()  # what is written from now on, at the end, is nobody's
         self._restart()
+
+    def _tell_renewed(self) -> None:
+        """For a day."""
+        for box in self._store.site.boxes.values():
+            if box.of and box.of in self._store.site.boxes:
+                fresh = box.cut is None and self._store.replica.clock - box.at < TOLD_NS
+                text = RENEWED.format(name=box.name, was=box.of, box=box.box)
+                self._health.warn(f"renewed {box.box}", text if fresh else None)
 
     def _judge(self) -> None:
         """Who was put out does not serve. What one box says is not believed while another talks to us: it may
@@ -231,7 +241,12 @@ class Peering:
         if decision.error is not None:
             raise PeeringError(decision.error)
         log.warning("box revoked", box=box.box, name=box.name, seq=cut)
-        to_do = []
+        to_do = [
+            f"box {heir.name} ({heir.box}) came from it, when its card was put back or copied: if that was"
+            f" none of you, put it out, too:   pocket peer revoke {heir.box}"
+            for heir in self.standing.all
+            if heir.of == box.box and heir.cut is None
+        ]
         if self._settings.theirs:
             to_do.append(
                 "the key of tls.cert is on that box: have a new one made, put it into the configuration of"

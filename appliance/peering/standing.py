@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from appliance.health import Peer as PeerHealth
 from appliance.peering.links import Links
-from appliance.site import Box
+from appliance.site import Box, heirs
 from appliance.store import Store
 from appliance.version import __version__
 
 if TYPE_CHECKING:
     from appliance.replication.neighbour import PeerStatus
 
-State = Literal["here", "in sync", "behind", "joining", "away", "never seen", "refused", "revoked"]
+State = Literal[
+    "here", "in sync", "behind", "joining", "away", "never seen", "refused", "revoked", "replaced"
+]
 LACKS: dict[State, str] = {
     "joining": "is still being filled",
     "away": "is away",
@@ -45,11 +47,10 @@ class Standing:
 
     @property
     def others(self) -> list[Box]:
-        """The other boxes of the site that are not revoked, by slot."""
+        """The other boxes of the site that count, by slot: none that is revoked or has become another."""
         known = self._store.site.boxes.values()
-        return sorted(
-            (box for box in known if box.box != self.own and box.cut is None), key=lambda box: box.slot
-        )
+        found = (box for box in known if box.box != self.own and box.cut is None and not self._replaced(box))
+        return sorted(found, key=lambda box: box.slot)
 
     @property
     def all(self) -> list[Box]:
@@ -72,6 +73,8 @@ class Standing:
             return "here"
         if box.cut is not None:
             return "revoked"
+        if self._replaced(box):
+            return "replaced"
         link = self.link(box.box)
         if link is None or link.state not in ("in sync", "catching up"):
             if link is not None and link.copy is not None:
@@ -82,6 +85,15 @@ class Standing:
         if link.state == "in sync" and self._store.copies.in_sync(box.box):
             return "in sync"
         return "behind"
+
+    def _replaced(self, box: Box) -> bool:
+        """Whether it is another one by now. Where its card was copied one of the two may live on, and be
+        linked: then that is this box.
+        """
+        if box.box not in heirs(self._store.site.boxes):
+            return False
+        link = self.link(box.box)
+        return link is None or link.state not in ("in sync", "catching up")
 
     def link(self, box: str) -> PeerStatus | None:
         """What the links say of a box."""
@@ -137,7 +149,8 @@ class Standing:
         """One box, as `pocket peer list` has it."""
         own, state = box.box == self.own, self.state(box)
         link = None if own else self.link(box.box)
-        counts = link is not None and box.cut is None
+        counts = link is not None and box.cut is None and state != "replaced"
+        heir = heirs(self._store.site.boxes).get(box.box)
         return {
             "box": box.box,
             "name": box.name,
@@ -158,6 +171,8 @@ class Standing:
             "copied": list(link.copy) if link is not None and link.copy is not None else None,
             "problem": link.problem if link is not None else None,
             "cut": box.cut,
+            "was": box.of or None,
+            "replaced_by": heir.box if state == "replaced" and heir is not None else None,
             "entries": self.entries(box.box),
             "public": box.public.hex(),
         }

@@ -158,11 +158,17 @@ def test_what_a_revoked_box_says_is_not_believed(tmp_path):
     run(test, tmp_path)
 
 
-def test_a_restored_card_serves_no_more(tmp_path):
+def test_a_restored_card_serves_no_more_and_is_told_why_it_is_not_a_new_box_yet(tmp_path):
     async def test(home, box):
-        box.peering.restored("box kitchen has entries of this one that are not here")
-        assert box.peering.out_of_service
-        assert box.health.state == "error" and "copy that away" in box.health.reasons[0]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(box.peering.renewal.run)
+            box.peering.renewal.begin("box kitchen has entries of this one that are not here")
+            assert box.peering.out_of_service and box.cuts == 1
+            assert box.health.state == "error" and "is kept" in box.health.reasons[0]
+            await look()
+            assert "no address of another box is known" in box.health.reasons[0]
+            assert not box.restarts and joining.find(tmp_path / "data") is None
+            nursery.cancel_scope.cancel()
 
     run(test, tmp_path)
 

@@ -1,0 +1,142 @@
+"""A box whose card was put back to an older state, or copied, goes on as a new one and loses nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.test_peers import in_sync, join, pocket, until
+from tests.kit import Box, Client
+from tests.kit.box import Refused
+
+NewBox = Callable[..., Box]
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def placed(new_box: NewBox) -> Callable[..., Box]:
+    """Makes boxes that are found again where they were."""
+
+    def make(name: str) -> Box:
+        return new_box(listen=f"127.0.0.1:{free_port()}", config=f'[peer]\nname = "{name}"\n')
+
+    return make
+
+
+def back_up(box: Box) -> Path:
+    """Keep what is on the card of a box that is off."""
+    kept = box.folder / "kept"
+    shutil.copytree(box.data, kept, ignore=shutil.ignore_patterns("control.sock"))
+    return kept
+
+
+def put_back(box: Box) -> None:
+    shutil.rmtree(box.data)
+    shutil.copytree(box.folder / "kept", box.data)
+
+
+def device(box: Box, client: Client) -> Client:
+    """The same node, at another box."""
+    found = Client(box, uid=client.uid, node=client.node, alias=client.alias)
+    found.login()
+    return found
+
+
+def listed(box: Box) -> dict[str, dict[str, Any]]:
+    return {one["box"]: one for one in box.control("peer.list")["boxes"]}
+
+
+def own(box: Box) -> str:
+    return str(box.control("peer.list")["box"])
+
+
+def becomes_new(box: Box, old: str, within_s: float = 30.0) -> str:
+    """Wait until it serves as another box; which."""
+
+    def done() -> str | None:
+        status = box.control("status")
+        good = status["box"] != old and status["state"] in ("serving", "warning")
+        return str(status["box"]) if good else None
+
+    with suppress(Refused):
+        return str(until(done, within_s))
+    raise AssertionError(box.words())
+
+
+def same(*boxes: Box) -> None:
+    """All have all, and prove it."""
+    until(lambda: len({box.control("state.digest")["digest"] for box in boxes}) == 1, 20)
+    for box in boxes:
+        assert box.control("journal.verify")["problems"] == []
+
+
+def bodies(client: Client, count: int) -> list[bytes]:
+    return [bytes(client.find("delivery").data) for _ in range(count)]
+
+
+def test_a_box_with_an_old_card_goes_on_as_a_new_one_and_loses_nothing(placed: NewBox) -> None:
+    a, b = placed("attic"), placed("kitchen")
+    ann = Client.register(a, alias="ann smith")
+    bob = Client.register(a, alias="bob smith")
+    join(b, a)
+    in_sync(a, b)
+    old = own(b)
+    b.terminate()
+    back_up(b)
+    b.start()
+    in_sync(a, b)
+    ann.close()
+    ann = device(b, ann)
+    ann.post(b"on the card that is gone", to=bob)
+    in_sync(a, b)
+    ann.close()
+    b.terminate()
+    bob.close()
+    a.terminate()
+    put_back(b)
+    b.start()
+    large = os.urandom(200_000)
+    ann = device(b, ann)
+    ann.post(b"on the old card", to=bob)
+    ann.post(large, to=bob)
+    eve = Client.register(b, alias="eve smith")
+    eve.post(b"i am new", to=bob)
+    eve.close()
+    ann.close()
+    b.kill9()
+    b.start()
+    a.start()
+    new = becomes_new(b, old)
+    in_sync(a, b)
+    same(a, b)
+    told = listed(a)
+    assert told[old]["state"] == "replaced" and told[old]["replaced_by"] == new
+    assert told[new]["name"] == "kitchen" and told[new]["was"] == old
+    assert a.control("peer.list")["safe_to_unplug"]
+    assert any(new in reason for reason in a.control("status")["reasons"])
+    assert len(a.control("member.list")) == 3
+    bob = device(a, bob)
+    sent = [b"on the card that is gone", b"on the old card", large, b"i am new"]
+    assert sorted(bodies(bob, 4)) == sorted(sent)
+    bob.close()
+    eve = device(a, eve)
+    eve.post(b"nothing came twice", to=bob)
+    eve.close()
+    bob = device(b, bob)
+    assert bodies(bob, 1) == [b"nothing came twice"]
+    bob.close()
+    same(a, b)
+    assert "came from it" in pocket(a, "peer", "revoke", old, "--yes")
