@@ -342,11 +342,13 @@ class Hub:
         return [n.session for n in self.neighbours.values() if n.session is not None and n.session.open]
 
     def _pushed(self, arrivals: Sequence[Arrival]) -> None:
-        sessions = [s for n in self.neighbours.values() for s in (n.session, n.giving) if s is not None]
+        """Who was put out by one of these does not get the others: the site's new key may be among them."""
+        boxes = self._site.boxes()
+        near = [n for n in self.neighbours.values() if n.box in boxes and boxes[n.box].cut is None]
+        sessions = [s for n in near for s in (n.session, n.giving) if s is not None]
         light = bool(sessions) and all(map(is_light, arrivals))
         for session in sessions:
             session.push(arrivals, light)
-        boxes = self._site.boxes()
         if any(self._is_news(box, info) for box, info in boxes.items()):
             self._bell.ring()
 

@@ -98,6 +98,23 @@ def test_a_box_that_was_never_in_reach_counts_among_those_to_wait_for(home):
     trio.run(main)
 
 
+def test_a_box_that_is_put_out_does_not_get_what_is_said_with_that(home):
+    """The site's new key comes right after, often in the same batch."""
+
+    async def main():
+        a, b = home.box(1), home.box(2)
+        async with home.running(a, b):
+            await until(lambda: a.status(b).state == b.status(a).state == "in sync")
+            before = b.replica.positions()
+            home.boxes[b.id].cut = 0
+            a.replica.add()
+            assert not a.hub.neighbours[b.id].session.stream.queued
+            await until(lambda: a.status(b).state == "revoked")
+            assert b.replica.positions() == before
+
+    trio.run(main)
+
+
 def test_one_link_stays_of_two_that_are_begun_at_once(home):
     async def main():
         a, b = home.box(1), home.box(2)
