@@ -80,6 +80,7 @@ class House:
         self.cards: dict[str, tuple[Path, int]] = {}
         """Copies of boxes' cards, and how far their own journals went then."""
         self.restored: set[str] = set()
+        self.copied: set[str] = set()
         self.trace: list[str] = []
         self.wrong: list[str] = []
         """Answers that should not have been given."""
@@ -387,6 +388,7 @@ class House:
             return False
         box.wants_copy = False
         self.counts["copies taken again"] += 1
+        self.copied.add(box.id)
         await box.close()
         key = (box.folder / "box.key").read_bytes()
         shutil.rmtree(box.folder)

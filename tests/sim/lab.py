@@ -72,7 +72,9 @@ class Lab:
         return opened
 
     def begin(self, seed: int) -> None:
-        """Whatever happened before has no influence on what comes."""
+        """Whatever happened before has no influence on what comes, and nothing is left of it."""
+        for left in self.folder.glob("s*"):
+            shutil.rmtree(left)
         self.wall.ns = START_NS
         run: Any = trio._core._run
         run._ALLOW_DETERMINISTIC_SCHEDULING = True

@@ -10,10 +10,12 @@ from collections.abc import Awaitable, Callable
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from appliance import wire
 from tests.sim import judge
 from tests.sim.box import Box
 from tests.sim.house import House
 from tests.sim.lab import DAY_S, Lab
+from tests.sim.record import Ask
 
 STEPS = 40
 BOXES_MAX = 5
@@ -230,10 +232,6 @@ class Schedule:
         node = self.node(box)
         if node is None:
             return
-        self.house._serial += 1
-        from appliance import wire
-        from tests.sim.record import Ask
-
         data = self.data()[:1000]
         to = [wire.Target(uid, 1) for uid in self.uids(box)]
         request = wire.Post(id=f"p{self.house.number()}", to=to, datalen=len(data), datahead=0, datasum=None)
@@ -380,8 +378,4 @@ def run(lab: Lab, seed: int) -> House:
         trace = " / ".join(found[0].trace) if found else ""
         error.add_note(f"schedule {seed}: {trace}")
         raise
-    finally:
-        import shutil
-
-        shutil.rmtree(lab.folder / f"s{seed}", ignore_errors=True)
     return found[0]
