@@ -15,10 +15,11 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
+import msgspec
 import trio
 
 from appliance.log import get_logger
-from appliance.site import TRAFFIC, decode_facts
+from appliance.site import LASTING, TRAFFIC, Renumbering, decode_facts, encode_facts
 from appliance.site.facts import Sent
 from appliance.store import DiskFull, Store
 from appliance.store.arrivals import Arrival, BadEntries
@@ -48,6 +49,8 @@ async def _say(data: OldData, old: str, copy: Store) -> None:
     at[old] = await _parting(data, old, copy)
     said = positions[replica.own].seq if replica.own in positions else 0
     log.info("what only this box has is said again", was=old, after=at[old], said=said, of=data.heads[old])
+    boxes = copy.site.boxes
+    renumbering = Renumbering(boxes[old].slot, boxes[replica.own].slot)
     barred: set[str] = set()
     while found := await trio.to_thread.run_sync(data.read, at, READ_OCTETS):
         for arrival in found:
@@ -58,6 +61,7 @@ async def _say(data: OldData, old: str, copy: Store) -> None:
         for box, run in groupby(found, key=lambda arrival: arrival.box):
             arrivals = list(run)
             if box == old:
+                arrivals = [_renumbered(arrival, renumbering) for arrival in arrivals]
                 skipped = min(said, len(arrivals))
                 said -= skipped
                 if arrivals[skipped:]:
@@ -68,6 +72,13 @@ async def _say(data: OldData, old: str, copy: Store) -> None:
                 except BadEntries as error:
                     log.warning("entries of another box stay behind", journal=box, error=str(error))
                     barred.add(box)
+
+
+def _renumbered(arrival: Arrival, renumbering: Renumbering) -> Arrival:
+    if arrival.kind not in (LASTING, TRAFFIC):
+        return arrival
+    facts = renumbering.again(decode_facts(arrival.body))
+    return arrival if facts is None else msgspec.structs.replace(arrival, body=encode_facts(facts))
 
 
 async def _parting(data: OldData, box: str, copy: Store) -> int:

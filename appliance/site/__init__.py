@@ -8,6 +8,7 @@ from appliance.site.message import EMPTY, RANK_NORMAL, RANK_USER, Decision, Mess
 from appliance.site.mint import Mint
 from appliance.site.people import add_device, add_member, device_problem, drop_node, find_owner, set_owner
 from appliance.site.presence import OFFLINE, ONLINE, Presence
+from appliance.site.renumbering import Renumbering
 from appliance.site.rules import Credentials, decide, login, register
 from appliance.site.scene import Limits, Load, Scene
 from appliance.site.state import Box, Change, Group, Identity, Member, NameLost, Node, Site
@@ -36,6 +37,7 @@ __all__ = [
     "Node",
     "Payload",
     "Presence",
+    "Renumbering",
     "Scene",
     "Site",
     "add_box",

@@ -101,6 +101,9 @@ def test_a_box_with_an_old_card_goes_on_as_a_new_one_and_loses_nothing(placed: N
     ann.close()
     ann = device(b, ann)
     ann.post(b"on the card that is gone", to=bob)
+    carl = Client.register(b, alias="carl smith")
+    carl.post(b"so was i", to=bob)
+    carl.close()
     in_sync(a, b)
     ann.close()
     b.terminate()
@@ -127,14 +130,15 @@ def test_a_box_with_an_old_card_goes_on_as_a_new_one_and_loses_nothing(placed: N
     assert told[new]["name"] == "kitchen" and told[new]["was"] == old
     assert a.control("peer.list")["safe_to_unplug"]
     assert any(new in reason for reason in a.control("status")["reasons"])
-    assert len(a.control("member.list")) == 3
+    assert len(a.control("member.list")) == 4
     bob = device(a, bob)
-    sent = [b"on the card that is gone", b"on the old card", large, b"i am new"]
-    assert sorted(bodies(bob, 4)) == sorted(sent)
+    sent = [b"on the card that is gone", b"so was i", b"on the old card", large, b"i am new"]
+    assert sorted(bodies(bob, 5)) == sorted(sent)
     bob.close()
     eve = device(a, eve)
     eve.post(b"nothing came twice", to=bob)
     eve.close()
+    device(a, carl).close()
     bob = device(b, bob)
     assert bodies(bob, 1) == [b"nothing came twice"]
     bob.close()
