@@ -81,7 +81,7 @@ def configuration(listed: Any, shared: IPv4Interface, interface: str | None, dat
     own: tuple[Any, IPv4Address] | None = None
     peers: list[tuple[Any, IPv4Address]] = []
     for box in dig(listed, "boxes") or []:
-        if dig(box, "state") == "revoked":
+        if dig(box, "state") in ("revoked", "replaced"):
             continue
         address = next((a for a in _addresses(box) if a in shared.network and a != shared.ip), None)
         if address is None:

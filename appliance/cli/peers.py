@@ -167,12 +167,18 @@ def state(box: Any) -> str:
     copied = dig(box, "copied")
     if dig(box, "state") == "joining" and isinstance(copied, list) and copied[1]:
         return f"joining, {copied[0] / copied[1]:.0%}"
+    if dig(box, "state") == "replaced":
+        return f"replaced by {dig(box, 'replaced_by')}"
     return str(dig(box, "state"))
 
 
 def behind(box: Any) -> str:
     entries = dig(box, "behind_entries")
-    if dig(box, "own") or dig(box, "state") in ("revoked", "joining", "never seen") or entries is None:
+    if (
+        dig(box, "own")
+        or dig(box, "state") in ("revoked", "replaced", "joining", "never seen")
+        or entries is None
+    ):
         return NONE
     if entries:
         return f"{count(entries)} entries, {age(dig(box, 'behind_s'))}"
@@ -181,7 +187,7 @@ def behind(box: Any) -> str:
 
 
 def seen(box: Any) -> str:
-    if dig(box, "own") or dig(box, "state") == "revoked":
+    if dig(box, "own") or dig(box, "state") in ("revoked", "replaced"):
         return NONE
     seen_s = dig(box, "seen_s")
     if seen_s is None:
@@ -210,6 +216,11 @@ def peer_show(box: str, data: Path, as_json: bool) -> None:
                 ("name", dig(found, "name")),
                 ("id", dig(found, "box")),
                 ("state", state(found)),
+                *(
+                    [("was", f"{was}, until its card was put back or copied")]
+                    if (was := dig(found, "was"))
+                    else []
+                ),
                 *([("problem", problem)] if (problem := dig(found, "problem")) else []),
                 ("addresses", names(dig(found, "addresses"))),
                 ("behind", behind(found)),

@@ -10,7 +10,7 @@ from appliance.control.finding import Args, text_of
 from appliance.log import get_logger
 from appliance.peering import Peering, PeeringError
 from appliance.session import NotNow, Service
-from appliance.site import Box
+from appliance.site import Box, heirs
 
 log = get_logger(__name__)
 
@@ -95,7 +95,8 @@ class PeerWords:
         name = text_of(args, "box")
         boxes = self._peering.standing.all
         found = [box for box in boxes if box.box == name] or [box for box in boxes if box.name == name]
-        in_force = [box for box in found if box.cut is None]
+        became = heirs(self._peering.standing.known)
+        in_force = [box for box in found if box.cut is None and (box.box not in became or box.box == name)]
         found = in_force if len(in_force) == 1 else found
         if not found:
             raise ControlError(

@@ -110,7 +110,8 @@ class Peering:
         """Keep what health says of the others true. Runs until cancelled."""
         while True:
             for box in self.standing.all:
-                if box.cut is not None and box.box in self._store.copies.boxes:
+                out = box.cut is not None or self.standing.state(box) == "replaced"
+                if out and box.box in self._store.copies.boxes:
                     self._store.copies.forget(box.box)
             self._health.copies = self.standing.copies
             self._health.peer = self.standing.peer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from appliance.health import Peer as PeerHealth
@@ -44,6 +45,11 @@ class Standing:
     @property
     def own(self) -> str:
         return self._store.replica.own
+
+    @property
+    def known(self) -> Mapping[str, Box]:
+        """All boxes that the site ever had, by id."""
+        return self._store.site.boxes
 
     @property
     def others(self) -> list[Box]:
