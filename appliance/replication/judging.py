@@ -19,7 +19,7 @@ from appliance.store.journal import is_signed
 
 FORKED_THEIRS = (
     "its journal is not the one that is known here: its card was cloned or put back to an older state;"
-    " give it a factory reset and pair it again"
+    " it becomes a new box by itself, with what only it has: if that takes long, its own status says why"
 )
 
 
