@@ -12,7 +12,9 @@ import pytest
 
 pytest.register_assert_rewrite("tests.kit", "tests.discovery.lab", "tests.failover.ledger")
 
+from tests.abuse.lab import Cable  # noqa: E402
 from tests.discovery.lab import Lab  # noqa: E402
+from tests.failover.cable import long_cable  # noqa: E402
 from tests.failover.home import Home  # noqa: E402
 
 
@@ -66,6 +68,18 @@ def new_home() -> Iterator[Callable[..., Home]]:
             return home
 
         yield make
+
+
+@pytest.fixture
+def far(new_home: Callable[..., Home]) -> Iterator[tuple[Home, Cable]]:
+    """Two boxes; b is at the end of a long cable."""
+    cables: list[Cable] = []
+
+    def lay(lab: Lab) -> None:
+        cables.append(long_cable(lab, "b"))
+
+    yield new_home("ab", lay=lay), cables[0]
+    cables[0].close()
 
 
 @pytest.fixture

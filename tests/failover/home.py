@@ -235,7 +235,7 @@ class Home:
             password = crowd.passwords[account.name]
             owed = self.ledger.owed(account)
             for box in self.boxes.values():
-                found = crowd.do(read_queue, box.address, node.uid, password, 0.5)
+                found = crowd.do(read_queue, box.address, node.uid, password, 0.3)
                 wrong = {t: (i, found.get(t)) for t, i in owed.items() if found.get(t) != i}
                 more = {t: i for t, i in found.items() if t not in owed}
                 assert not wrong and not more, (

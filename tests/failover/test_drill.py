@@ -24,7 +24,7 @@ def test_a_failover_is_tested_under_load_and_reports_what_the_others_did(home: H
     for one in others.values():
         assert one["served"] and one["answered_ms"] < 2000 and one["entries"] > 0, one
         assert one["caught_up_s"] is not None and one["caught_up_s"] < 20, one
-    assert report["host"] == "home.local" and report["host_taken_s"] < 4, report
+    assert report["host"] == "home.local" and 0 < (report["host_taken_s"] or 0) < 4, report
     assert all(node.took_s is not None and node.took_s < 6 for node in crowd.nodes), [
         (str(node), node.took_s) for node in crowd.nodes
     ]

@@ -4,57 +4,19 @@ the boxes say.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import statistics
-import struct
 import time
-from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.abuse.lab import Cable
-from tests.discovery.lab import ip
 
-from .crowd import enter
 from .home import Home, until
 
-TUNSETIFF = 0x400454CA
-IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
-FLAPS = 10
+FLAPS = 7
 ACK_WAIT_S = 0.5
 
 pytestmark = pytest.mark.slow
-
-
-def tap(namespace: str, name: str) -> int:
-    """An Ethernet device in that namespace, whose packets are read and written here."""
-    with enter(namespace):
-        descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
-    ip("-n", namespace, "link", "set", name, "up")
-    return descriptor
-
-
-def long_cable(home_lab, name: str) -> Cable:
-    """The machine of that name hangs at the switch by a cable that can be cut unnoticed, and be slow."""
-    machine = home_lab.machine(name, plugged=False)
-    ends = tap(machine.namespace, "eth0"), tap(home_lab.switch, f"{name}-long")
-    ip("-n", home_lab.switch, "link", "set", f"{name}-long", "master", "br0")
-    machine.address_on()
-    return Cable(ends, (machine.address, ""), 0.0)
-
-
-@pytest.fixture
-def far(new_home: Callable[..., Home]) -> Iterator[tuple[Home, Cable]]:
-    """Two boxes; b is at the end of a long cable."""
-    cables: list[Cable] = []
-
-    def lay(lab) -> None:
-        cables.append(long_cable(lab, "b"))
-
-    yield new_home("ab", lay=lay), cables[0]
-    cables[0].close()
 
 
 def acks(home: Home, since: float) -> list[float]:

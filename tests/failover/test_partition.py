@@ -12,7 +12,7 @@ from tests.discovery.lab import ip
 
 from .home import SOAK, Home, spread, until
 
-APART_S = float(os.environ.get("POCKET_APART_S", "15")) * SOAK
+APART_S = float(os.environ.get("POCKET_APART_S", "12")) * SOAK
 AGREE_S = 5.0
 
 pytestmark = pytest.mark.slow
