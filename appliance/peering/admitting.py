@@ -52,7 +52,8 @@ class Admitting:
             news = box not in boxes
             decision = await self._store.perform(partial(replace_box, old=old, box=box, public=public))
             if decision.error is not None:
-                raise Refusal(Code.REVOKED if boxes[old].cut is not None else Code.NOT_NOW, decision.error)
+                out = any(boxes[one].cut is not None for one in (old, box) if one in boxes)
+                raise Refusal(Code.REVOKED if out else Code.NOT_NOW, decision.error)
             if news:
                 self._last = now
                 log.warning("a box goes on as a new one", was=old, box=box, name=boxes[box].name)

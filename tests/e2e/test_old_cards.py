@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -144,3 +146,132 @@ def test_a_box_with_an_old_card_goes_on_as_a_new_one_and_loses_nothing(placed: N
     bob.close()
     same(a, b)
     assert "came from it" in pocket(a, "peer", "revoke", old, "--yes")
+
+
+def test_a_revoked_box_with_an_old_card_does_not_get_in(placed: NewBox) -> None:
+    a, b = placed("attic"), placed("kitchen")
+    ann = Client.register(a, alias="ann smith")
+    join(b, a)
+    in_sync(a, b)
+    old = own(b)
+    b.terminate()
+    back_up(b)
+    b.start()
+    in_sync(a, b)
+    ann.close()
+    ann = device(b, ann)
+    ann.post(b"later", to=ann)
+    ann.close()
+    in_sync(a, b)
+    b.terminate()
+    a.control("peer.revoke", box=old)
+    put_back(b)
+    b.start()
+    until(lambda: b.control("status")["state"] == "error")
+    time.sleep(3)
+    assert own(b) == old
+    assert set(listed(a)) == {own(a), old} and listed(a)[old]["state"] == "revoked"
+    assert not (b.data / "joining").exists()
+
+
+@pytest.fixture
+def copies(placed: NewBox) -> Callable[[Box], Box]:
+    """Puts a copy of a box's card into another box, which is off."""
+
+    def copied(box: Box) -> Box:
+        twin = placed("twin")
+        twin.terminate()
+        shutil.rmtree(twin.data)
+        shutil.copytree(box.data, twin.data, ignore=shutil.ignore_patterns("control.sock"))
+        return twin
+
+    return copied
+
+
+def test_of_two_boxes_with_the_same_card_one_lives_on_and_nothing_is_lost(
+    placed: NewBox, copies: Callable[[Box], Box]
+) -> None:
+    a, b, c = placed("attic"), placed("kitchen"), placed("hall")
+    ann = Client.register(a, alias="ann smith")
+    bob = Client.register(a, alias="bob smith")
+    join(b, a)
+    in_sync(a, b)
+    join(c, a)
+    in_sync(a, b, c)
+    old = own(b)
+    b.terminate()
+    twin = copies(b)
+    bob.close()
+    ann.close()
+    b.start()
+    in_sync(a, b, c)
+    here = device(b, ann)
+    here.post(b"from one", to=bob)
+    here.close()
+    in_sync(a, b, c)
+    twin.start()
+
+    def apart() -> bool:
+        new = [one for one in listed(a).values() if one["was"] == old and one["state"] == "in sync"]
+        return bool(new) and own(b) != own(twin)
+
+    until(apart, 60)
+    there = device(twin, ann)
+    there.post(b"from the other", to=bob)
+    there.close()
+    until(lambda: listed(a)[old]["state"] in ("in sync", "replaced"))
+    alive = [a, c, b, twin]
+    same(*alive)
+    bob = device(c, bob)
+    assert sorted(bodies(bob, 2)) == [b"from one", b"from the other"]
+    bob.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("turn", range(6))
+def test_killed_at_any_moment_it_becomes_one_new_box_that_says_everything_once(
+    placed: NewBox, turn: int
+) -> None:
+    dice = random.Random(turn)
+    a, b = placed("attic"), placed("kitchen")
+    ann = Client.register(a, alias="ann smith")
+    bob = Client.register(a, alias="bob smith")
+    join(b, a)
+    in_sync(a, b)
+    old = own(b)
+    b.terminate()
+    back_up(b)
+    b.start()
+    in_sync(a, b)
+    ann.close()
+    bob.close()
+    ann = device(b, ann)
+    ann.post(b"gone", to=bob)
+    ann.close()
+    in_sync(a, b)
+    b.terminate()
+    a.terminate()
+    put_back(b)
+    b.start()
+    ann = device(b, ann)
+    sent = [b"gone"]
+    for number in range(40):
+        sent.append(b"%d " % number * dice.randrange(1, 20_000))
+        ann.post(sent[-1], to=bob)
+    ann.close()
+    a.start()
+    for _ in range(5):
+        time.sleep(dice.uniform(0.05, 1.5))
+        b.kill9()
+        b.launch()
+    new = becomes_new(b, old, 60)
+    in_sync(a, b)
+    same(a, b)
+    assert [one["box"] for one in listed(a).values() if one["was"] == old] == [new]
+    bob = device(a, bob)
+    assert sorted(bodies(bob, len(sent))) == sorted(sent)
+    ann = device(a, ann)
+    ann.post(b"the end", to=bob)
+    assert bodies(bob, 1) == [b"the end"]
+    bob.close()
+    ann.close()

@@ -86,6 +86,15 @@ class Box:
 
     def start(self) -> None:
         """Start the process and wait until it says `ready`; AssertionError with its words if it does not."""
+        self.launch()
+        try:
+            self._read_greeting(self._wait_for_ready())
+        except BaseException:
+            self.kill9()
+            raise
+
+    def launch(self) -> None:
+        """Start the process."""
         assert not self.running
         guard = [found, "--pdeathsig", "KILL"] if (found := shutil.which("setpriv")) else []
         with (self.folder / "stdout").open("wb") as stdout, (self.folder / "stderr").open("ab") as stderr:
@@ -96,11 +105,6 @@ class Box:
                 stderr=stderr,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
-        try:
-            self._read_greeting(self._wait_for_ready())
-        except BaseException:
-            self.kill9()
-            raise
 
     def _wait_for_ready(self) -> list[str]:
         deadline = time.monotonic() + READY_S
