@@ -145,10 +145,6 @@ class Stream:
             self._forget_backlog()
             self.push(backlog)
 
-    def give_up_read(self) -> None:
-        """The read failed."""
-        self._head = None
-
     def gap(self) -> None:
         """The database no longer has what the peer lacks."""
         self._head = None
