@@ -87,12 +87,12 @@ def home(_shared: list[tuple[ExitStack, Home]]) -> Iterator[Home]:
     """Three boxes in sync, and nobody there yet. Tests leave them running."""
     _needs()
     if not _shared:
-        stack = ExitStack()
-        home = Home(stack.enter_context(Lab()))
-        stack.callback(home.close)
-        _shared.append((stack, home))
-        _homes.append(home)
-        stack.callback(_homes.remove, home)
+        with ExitStack() as stack:
+            home = Home(stack.enter_context(Lab()))
+            stack.callback(home.close)
+            _homes.append(home)
+            stack.callback(_homes.remove, home)
+            _shared.append((stack.pop_all(), home))
     home = _shared[0][1]
     yield home
     home.let_go()
