@@ -6,7 +6,8 @@ read back.
 Facts come so that none comes before one that its maker knew. Those that know nothing of each other come in
 different orders on different boxes, and end in the same state, because of each thing
 
-- that is made (member, node, box) there is one, with a number that nobody else gives;
+- that is made (member, node) there is one, with a number that nobody else gives; of a box that two others
+  took in, who had not heard of each other, the first word counts;
 - that ends (a node, a box) the end wins, whatever else was said of it meanwhile;
 - that can be set anew (standing, owner, subject, place of a box, identity) the last word counts;
 - that has a name, alias or group, the first claim to it counts; the other's is void.
@@ -249,8 +250,13 @@ class Site:
         return [fact]
 
     def _box(self, fact: facts.BoxAdded) -> list[Change]:
-        if fact.box in self.boxes:
-            return []
+        known = self.boxes.get(fact.box)
+        if known is not None:
+            if known.at <= fact.at:
+                return []
+            known.slot, known.at, known.of = fact.slot, fact.at, fact.of
+            known.name = known.name if known.placed_at else fact.name
+            return [fact]
         self.boxes[fact.box] = Box(fact.box, fact.public, fact.slot, fact.name, fact.at, of=fact.of)
         return [fact]
 

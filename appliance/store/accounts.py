@@ -76,7 +76,9 @@ def _write_box(execute: Execute, change: Change) -> None:
     match change:
         case facts.BoxAdded():
             execute(
-                "INSERT INTO peer VALUES (?, ?, ?, ?, ?, '', 0, NULL, ?)",
+                "INSERT INTO peer VALUES (?, ?, ?, ?, ?, '', 0, NULL, ?) ON CONFLICT (id) DO UPDATE"
+                " SET slot = excluded.slot, at = excluded.at, was = excluded.was,"
+                " name = CASE placed_at WHEN 0 THEN excluded.name ELSE name END",
                 (change.box, change.public, change.slot, change.name, change.at, change.of),
             )
         case facts.BoxPlaced():

@@ -132,7 +132,10 @@ class Household:
 
     def new_box(self, maker: Maker) -> list[LastingFact]:
         box = f"box-{maker.number}-{len(self.said[maker.number])}"
-        return [facts.BoxAdded(box, b"key", maker.number, "name", maker.mint.id())]
+        if "both" not in maker.site.boxes and self.draw.random() < 0.5:
+            box = "both"  # one that became another one may be taken in by two
+        name, was = self.draw.choice(["kitchen", "hall"]), self.draw.choice(["", "old"])
+        return [facts.BoxAdded(box, b"key", maker.number, name, maker.mint.id(), was)]
 
     def new_place(self, maker: Maker) -> list[LastingFact]:
         boxes = sorted(maker.site.boxes)
