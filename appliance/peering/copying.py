@@ -97,12 +97,15 @@ class Copying:
         return {box.box: box.name for box in self._facts.boxes}
 
     async def _watch(self, copier: Copier, scope: trio.CancelScope) -> None:
-        """Give up if this box is none of the site's. One that was before keeps trying."""
+        """Give up if this box is none of the site's. One that was before keeps trying; one that was another
+        one goes back to that, and asks anew.
+        """
         since = trio.current_time()
         while True:
             await trio.sleep(LOOK_EVERY_S)
             now = trio.current_time()
-            if copier.refused not in NONE_OF_THEM or self._facts.again or self._facts.of:
+            lasting = self._facts.again or (self._facts.of and copier.refused == Code.REVOKED)
+            if copier.refused not in NONE_OF_THEM or lasting:
                 since = now
             elif now - since > GIVE_UP_S:
                 self.gave_up = f"this box did not get into {self._facts.site}: {copier.progress.problem}"

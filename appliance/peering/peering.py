@@ -248,6 +248,12 @@ class Peering:
             for heir in self.standing.all
             if heir.of == box.box and heir.cut is None
         ]
+        before = self.standing.known.get(box.of)
+        if before is not None and before.cut is None:
+            to_do.append(
+                f"it came from box {before.box}, and whoever has that card can come back as yet another one:"
+                f" put that out, too:   pocket peer revoke {before.box}"
+            )
         if self._settings.theirs:
             to_do.append(
                 "the key of tls.cert is on that box: have a new one made, put it into the configuration of"
