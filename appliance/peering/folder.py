@@ -150,6 +150,7 @@ def finish(folder: Path) -> bool:
         return False
     copy, joining = folder / COPY, folder / JOINING
     if (copy / BLOBS).is_dir():
+        _keep_files(folder / BLOBS, copy / BLOBS)
         with suppress(FileNotFoundError):
             shutil.rmtree(folder / BLOBS)
         (copy / BLOBS).rename(folder / BLOBS)
@@ -174,6 +175,19 @@ def finish(folder: Path) -> bool:
     (folder / MARK).unlink()
     _sync(folder)
     return True
+
+
+def _keep_files(old: Path, new: Path) -> None:
+    """Attachments that came here alone: another box may have taken their entries from this one, and not yet
+    the files. Those that no message names go when the store is opened.
+    """
+    for path in old.glob("??/*"):
+        place = new / path.relative_to(old)
+        if not place.exists():
+            place.parent.mkdir(exist_ok=True, mode=0o700)
+            path.rename(place)
+            _sync(place.parent)
+    _sync(new)
 
 
 def _write(folder: Path, joining: Joining) -> None:

@@ -102,6 +102,17 @@ def test_the_copy_takes_the_place_of_what_was_there(folder):
     assert not joining.finish(folder) and joining.find(folder) is None
 
 
+def test_files_that_only_the_old_data_have_are_kept(folder):
+    (folder / "blobs" / "12").mkdir()
+    (folder / "blobs" / "12" / "1234").write_text("here alone")
+    (folder / "blobs" / "incoming").mkdir()
+    (folder / "blobs" / "incoming" / "half").write_text("never finished")
+    copied(folder)
+    joining.mark(folder)
+    assert joining.finish(folder)
+    assert {name for name in content(folder) if name.startswith("blobs")} == {"blobs/12/1234", "blobs/ef"}
+
+
 def test_a_copy_that_is_not_complete_is_not_taken(folder):
     joining.new_key(folder)
     joining.keep(folder, GIFT)
