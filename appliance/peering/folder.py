@@ -21,6 +21,7 @@ import msgspec
 
 from appliance.pairing import BoxEntry, BoxGift
 from appliance.store import write_synced
+from appliance.store.database import Database
 from appliance.store.journal import KEY_NAME, BoxKey
 
 DRAFT, JOINING, COPY, MARK = "joining.new", "joining", "copy", "arrived"
@@ -127,16 +128,18 @@ def give_up(folder: Path) -> None:
 
 
 def mark(folder: Path) -> None:
-    """The copy is complete, and its store closed. Blocks. Raises ``OSError``; ``ValueError`` if a part of it
-    is not there.
+    """The copy is complete, and its store closed. Blocks. Raises ``OSError``, ``StoreError``; ``ValueError``
+    if a part of it is not there.
     """
     copy = folder / COPY
-    _sync_all(copy)
     for name in (KEY_NAME, DATABASE):
         if not (copy / name).is_file():
             raise ValueError(f"{copy / name} is missing: the copy cannot be used")
     if any((copy / name).exists() for name in SIDECARS):
-        raise ValueError(f"the copy in {copy} was not closed")
+        Database(copy / DATABASE).close()  # the disk was full when it was closed
+    if any((copy / name).exists() for name in SIDECARS):
+        raise ValueError(f"the copy in {copy} cannot be closed")
+    _sync_all(copy)
     (copy / BLOBS).mkdir(exist_ok=True, mode=0o700)
     _sync(copy)
     write_synced(folder / MARK, b"")

@@ -17,7 +17,7 @@ from appliance.pairing.gifts import BOX_ADDRESSES_MAX
 from appliance.peering import folder as joining
 from appliance.peering.errors import NotLetIn, PeeringError
 from appliance.peering.household import Household, entry_of
-from appliance.peering.identity import renew_identity
+from appliance.peering.identity import make_identity
 from appliance.peering.links import Links
 from appliance.peering.outage import LocalName, Outage, play_dead
 from appliance.peering.placing import Addresses
@@ -25,7 +25,7 @@ from appliance.peering.renewal import Renewal
 from appliance.peering.standing import LINKED, Standing
 from appliance.session import Service
 from appliance.session.certificate import fingerprint_of
-from appliance.site import Box, revoke_box
+from appliance.site import Box, Decision, Identity, Scene, revoke_box, set_identity
 
 log = get_logger(__name__)
 
@@ -117,6 +117,7 @@ class Peering:
             self._health.peer = self.standing.peer
             self._judge()
             self._tell_renewed()
+            self._look_for_source()
             if self._stale is not None and not self.outage.on:
                 self._begin_anew(self._stale)
             await trio.sleep(LOOK_EVERY_S)
@@ -134,6 +135,14 @@ class Peering:
             self._stale = source
             self._health.warn("copy", STALE)
             self._cut()
+
+    def _look_for_source(self) -> None:
+        """While the other box is there this one waits for it; what it has itself is better than nothing."""
+        box = self.standing.known.get(self._stale) if self._stale is not None else None
+        if box is not None and self.standing.state(box) not in LINKED:
+            log.warning("not fetched anew: the box that has everything is gone", source=self._stale)
+            self._stale = None
+            self._health.warn("copy", None)
 
     def _begin_anew(self, source: str) -> None:
         """If the source has what this box wrote."""
@@ -238,7 +247,8 @@ class Peering:
             raise PeeringError(f"{box.name} was revoked already")
         position = self._store.replica.positions().get(box.box)
         cut = position.seq if position is not None else 0
-        decision = await self._store.perform(partial(revoke_box, box=box.box, seq=cut))
+        renewed = None if self._settings.theirs else await make_identity(self._store)
+        decision = await self._store.perform(partial(_put_out, box=box.box, seq=cut, renewed=renewed))
         if decision.error is not None:
             raise PeeringError(decision.error)
         log.warning("box revoked", box=box.box, name=box.name, seq=cut)
@@ -259,9 +269,7 @@ class Peering:
                 "the key of tls.cert is on that box: have a new one made, put it into the configuration of"
                 " each box, and restart them"
             )
-            print_of_cert = None
-        else:
-            print_of_cert = fingerprint_of((await renew_identity(self._store)).cert)
+        print_of_cert = fingerprint_of(renewed.cert) if renewed is not None else None
         return {"box": box.box, "name": box.name, "cut": cut, "fingerprint": print_of_cert, "to_do": to_do}
 
     async def failover(self, seconds: float) -> dict[str, Any]:
@@ -277,3 +285,13 @@ class Peering:
             what = f"{len(site.boxes) - 1} other boxes"
         if what is not None:
             raise PeeringError(NOT_BLANK.format(what=what))
+
+
+def _put_out(scene: Scene, box: str, seq: int, renewed: Identity | None) -> Decision:
+    """The end of a box and the site's new identity are one thing: a crash in between must not leave the old
+    key in force.
+    """
+    decision = revoke_box(scene, box, seq)
+    if decision.error is None and renewed is not None:
+        decision.lasting += set_identity(scene, renewed.name, renewed.cert, renewed.key).lasting
+    return decision

@@ -12,6 +12,7 @@ import pytest
 from appliance import reset
 from appliance.pairing import BoxEntry, BoxGift
 from appliance.peering import folder as joining
+from appliance.store.database import Database
 from appliance.store.journal import BoxKey
 
 BOXES = [BoxEntry("3F2A+%BC", b"\x01" * 32, 0, "living room", ["=192.168.1.5:4433"])]
@@ -117,14 +118,28 @@ def test_a_copy_that_is_not_complete_is_not_taken(folder):
     joining.new_key(folder)
     joining.keep(folder, GIFT)
     joining.accept(folder, 3)
-    copy = joining.prepare_copy(folder)
+    joining.prepare_copy(folder)
     with pytest.raises(ValueError, match="missing"):
         joining.mark(folder)
-    (copy / "pocket.db").write_text("new")
-    (copy / "pocket.db-wal").write_text("not closed")
-    with pytest.raises(ValueError, match="not closed"):
-        joining.mark(folder)
     assert not joining.finish(folder)
+
+
+def test_a_copy_that_could_not_be_closed_for_want_of_room_is_closed_later(folder):
+    joining.new_key(folder)
+    joining.keep(folder, GIFT)
+    joining.accept(folder, 3)
+    copy = joining.prepare_copy(folder)
+    database = Database(copy / "pocket.db")
+    database.add_box(0, "ABCDEFGH", bytes(32))
+    assert (copy / "pocket.db-wal").exists()
+    database.connection.execute("PRAGMA journal_mode")
+    snapshot = {path.name: path.read_bytes() for path in copy.iterdir() if path.is_file()}
+    database.connection.close()
+    for name, octets in snapshot.items():
+        (copy / name).write_bytes(octets)
+    joining.mark(folder)
+    assert not (copy / "pocket.db-wal").exists()
+    assert joining.finish(folder)
 
 
 def test_a_copy_that_was_begun_goes_on(folder):

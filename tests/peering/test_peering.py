@@ -12,7 +12,7 @@ from appliance.health import Health
 from appliance.peering import Peering, PeeringError, Settings, all_addresses, reachable
 from appliance.peering import folder as joining
 from appliance.peering.copying import told
-from appliance.peering.identity import follow_identity, renew_identity, write_identity
+from appliance.peering.identity import follow_identity, make_identity, write_identity
 from appliance.peering.placing import place_of, tell_place
 from appliance.replication.copying import CopyProgress
 from appliance.session.certificate import server_context
@@ -192,11 +192,28 @@ def test_a_box_that_was_away_for_too_long_begins_anew_when_the_other_has_its_tai
     run(test, tmp_path)
 
 
+def test_a_box_whose_source_is_gone_serves_what_it_has(tmp_path):
+    async def test(home, box):
+        kitchen = await home.other("kitchen")
+        home.store.copies.boxes[kitchen].seq = 0
+        box.peering.copy_again(kitchen)
+        await look()
+        assert box.peering.out_of_service
+        home.leaves(kitchen)
+        await look()
+        assert not box.peering.out_of_service and box.health.state != "error" and not box.restarts
+        assert not any("fetches everything anew" in reason for reason in box.health.reasons)
+
+    run(test, tmp_path)
+
+
 def test_revoking_gives_the_site_another_certificate(tmp_path):
     async def test(home, box):
         kitchen = await home.other("kitchen")
         before = home.store.site.identity
+        entries = home.store.entries
         told = await box.peering.revoke(home.store.site.boxes[kitchen])
+        assert home.store.entries == entries + 1, "a crash in between must not leave the old key in force"
         after = home.store.site.identity
         assert after.cert != before.cert and after.key != before.key and after.name == before.name
         assert told["fingerprint"].startswith("SHA256:") and told["to_do"] == []
@@ -228,9 +245,11 @@ def test_a_new_identity_is_in_the_files_before_it_is_used(tmp_path):
                 seen.append((identity, (folder / "cert.pem").read_text()))
 
             nursery.start_soon(follow_identity, home.store, known, changed, folder)
-            new = await renew_identity(home.store)
+            new = await make_identity(home.store)
+            assert home.store.site.identity == known, "nothing has changed yet"
+            await home.store.perform(partial(set_identity, name=new.name, cert=new.cert, key=new.key))
             await trio.sleep(1)
-            assert seen == [(new, new.cert)]
+            assert seen == [(home.store.site.identity, new.cert)]
             assert (folder / "key.pem").stat().st_mode & 0o077 == 0
             nursery.cancel_scope.cancel()
 
