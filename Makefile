@@ -28,7 +28,8 @@ help:
 	@echo 'make check    ruff, mypy and the import rules'
 	@echo 'make bench    measure throughput, latency, memory and writes'
 	@echo 'make fuzz     feed $(FRAMES) damaged frames to the wire code; FRAMES=n'
-	@echo 'make soak     let $(SCHEDULES) random schedules happen to several boxes; SCHEDULES=n'
+	@echo 'make soak     let $(SCHEDULES) random schedules happen to several boxes, then kill and part real ones for long;'
+	@echo '              SCHEDULES=n'
 	@echo 'make clean    remove what make built (never the data)'
 
 run: $(STAMP)
@@ -53,6 +54,7 @@ fuzz: $(STAMP)
 
 soak: $(STAMP)
 	@$(BIN)/python -m tests.sim --schedules $(SCHEDULES) $(ARGS)
+	@POCKET_SOAK=10 POCKET_KILLS=20 POCKET_APART_S=60 $(BIN)/python -m pytest tests/failover -s
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -70,11 +70,11 @@ def test_it_is_asked_once_by_who_called_on_a_link_for_that() -> None:
     with pytest.raises(BadFrame):
         acceptor.next_event()
     for purpose in ("sync", "copy"):
-        dialer, acceptor = linked(purpose)  # type: ignore[arg-type]
+        dialer, acceptor = linked(purpose)
         acceptor.receive_data(dialer.say_anew(NEW))
         with pytest.raises(BadFrame):
             acceptor.next_event()
-        dialer, acceptor = linked(purpose)  # type: ignore[arg-type]
+        dialer, acceptor = linked(purpose)
         dialer.receive_data(acceptor.say_taken(1))
         with pytest.raises(BadFrame):
             dialer.next_event()
