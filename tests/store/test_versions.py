@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from appliance.site import LASTING, TRAFFIC, add_box, decode_facts, facts, set_owner
+from appliance.site import LASTING, TRAFFIC, add_box, decode_facts, facts, replace_box, set_owner
 from appliance.store import Arrival, Store, verify
 from appliance.store.journal import GENESIS, BoxKey
 from tests.store import kit
@@ -92,5 +92,28 @@ def test_a_later_version_understands_what_an_earlier_one_kept(
                 assert message.msgid in await kit.pending_ids(b, bob.node)
         for name in ("a", "b"):
             assert verify(tmp_path / name)["problems"] == []
+
+    kit.run(main)
+
+
+def test_tables_of_the_version_before_know_afterwards_what_a_box_was(tmp_path: Path) -> None:
+    """That version kept the entry, and had no place for it in its tables."""
+
+    async def main() -> None:
+        async with kit.running(tmp_path / "a") as a:
+            await kit.members(a, 2)
+            key = BoxKey.load_or_create(tmp_path / "new.key")
+            await introduce(a, a.key)
+            own = a.replica.own
+            decision = await a.perform(lambda scene: replace_box(scene, own, key.box, key.public))
+            assert decision.error is None
+            before = await a.replica.state_digest()
+        kit.change(tmp_path / "a", "ALTER TABLE peer DROP COLUMN was")
+        kit.change(tmp_path / "a", "DELETE FROM _sqlite_migrations WHERE name = 'tables_3'")
+        kit.change(tmp_path / "a", "PRAGMA user_version = 2")
+        async with kit.running(tmp_path / "a") as a:
+            assert a.site.boxes[key.box].of == own and len(a.site.members) == 2
+            assert await a.replica.state_digest() == before
+        assert verify(tmp_path / "a")["problems"] == []
 
     kit.run(main)
