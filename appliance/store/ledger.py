@@ -309,9 +309,13 @@ class Ledger:
             write.acks += [(node, msgid) for msgid in msgids if not queues.is_recent(node, msgid)]
             return
         stored = [msgid for msgid in msgids if not queues.is_recent(node, msgid)]
-        doubtful = [(node, msgid) for msgid in stored if not msgids[msgid] and msgid not in queues.absent]
-        there = await self.read(reading.in_queues, doubtful) if doubtful else set()
-        strange: set[int] = {msgid for _, msgid in doubtful if (node, msgid) not in there}
+        doubtful = [msgid for msgid in stored if not msgids[msgid] and msgid not in queues.absent]
+        pending = queues.nodes.get(node)
+        there: set[int] = set()
+        if doubtful and pending is not None and pending.on_disk > 0:
+            found = await self.read(reading.in_queues, [(node, msgid) for msgid in doubtful])
+            there.update(msgid for _, msgid in found)
+        strange = set(doubtful) - there
         for msgid in stored:
             absent = queues.absent.get(msgid)
             if absent is None:
