@@ -6,25 +6,61 @@ What takes time to import is imported by the word that needs it, so that `pocket
 
 from __future__ import annotations
 
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
+
 import click
 
-from appliance.cli.completing import completion
-from appliance.cli.configuring import config
-from appliance.cli.examining import doctor
-from appliance.cli.finding import find
-from appliance.cli.journal import journal
-from appliance.cli.logs import log
-from appliance.cli.pairing import pair
-from appliance.cli.panel import identify, panel
-from appliance.cli.peers import peer
-from appliance.cli.people import device, group, member
-from appliance.cli.resetting import factory_reset
-from appliance.cli.serve import serve
-from appliance.cli.status import status
 from appliance.version import __version__
+
+MODULES = {
+    "serve": "serve",
+    "status": "status",
+    "member": "people",
+    "device": "people",
+    "group": "people",
+    "pair": "pairing",
+    "peer": "peers",
+    "find": "finding",
+    "identify": "panel",
+    "panel": "panel",
+    "doctor": "examining",
+    "log": "logs",
+    "journal": "journal",
+    "config": "configuring",
+    "factory-reset": "resetting",
+    "completion": "completing",
+}
+"""Where each word is. The box itself keeps none of the others in memory."""
+
+
+class Words(MutableMapping[str, click.Command]):
+    """The words, each imported when somebody asks for it."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, click.Command] = {}
+
+    def __getitem__(self, word: str) -> click.Command:
+        if word not in self._found:
+            module = import_module(f"{__name__}.{MODULES[word]}")
+            self._found[word] = getattr(module, word.replace("-", "_"))
+        return self._found[word]
+
+    def __setitem__(self, word: str, command: click.Command) -> None:
+        self._found[word] = command
+
+    def __delitem__(self, word: str) -> None:
+        del self._found[word]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**MODULES, **self._found})
+
+    def __len__(self) -> int:
+        return len({**MODULES, **self._found})
 
 
 @click.group(
+    commands=Words(),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Each word has its own help with examples: pocket device --help, pocket device drop --help.",
 )
@@ -39,24 +75,3 @@ def main() -> None:
       pocket status                              how it is doing
       pocket device list                         whose devices, and what waits for them
     """
-
-
-for word in (
-    serve,
-    status,
-    member,
-    device,
-    group,
-    pair,
-    peer,
-    find,
-    identify,
-    panel,
-    doctor,
-    log,
-    journal,
-    config,
-    factory_reset,
-    completion,
-):
-    main.add_command(word)

@@ -90,13 +90,23 @@ def test_version():
 
 
 def test_the_command_starts_without_what_only_the_box_needs():
-    program = "import sys, appliance.cli; print(*sys.modules)"
+    program = "import sys; from appliance.cli import main; dict(main.commands); print(*sys.modules)"
     sources = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     loaded = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=sources
     )
     assert HEAVY.isdisjoint(loaded.stdout.split())
     assert "appliance.cli.people" in loaded.stdout.split()
+
+
+def test_the_box_keeps_no_words_in_memory_that_it_does_not_say():
+    program = "import sys; from appliance.cli import main; main.commands['serve']; print(*sys.modules)"
+    sources = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=sources
+    )
+    assert "appliance.cli.serve" in loaded.stdout.split()
+    assert {"appliance.cli.people", "appliance.cli.peers"}.isdisjoint(loaded.stdout.split())
 
 
 def test_the_data_folder_is_found(tmp_path, monkeypatch):
