@@ -66,6 +66,13 @@ def ask(connect: Connect, questions: list[bytes], until: float, asked: list[int]
                     pass
 
 
+def answer(connect: Callable[[], socket.socket]) -> bytes:
+    """What is said to one who only listens; nothing if the line is cut before that is read."""
+    with connect() as sock, sock.makefile("rb") as file, suppress(ConnectionError):
+        return file.read()
+    return b""
+
+
 @pytest.mark.parametrize(("which", "questions"), [("control", CONTROL), ("metrics", METRICS)], ids=WHICH)
 def test_questions_without_end(home: Callable[..., Home], which: str, questions: list[bytes]) -> None:
     asked_home = home(CONFIG)
@@ -97,6 +104,5 @@ def test_clients_that_neither_speak_nor_listen(
             with suppress(ConnectionError):
                 sock.sendall(question[:20] if number < CONNECTIONS_MAX else question)
         time.sleep(ATTACK_S)
-        with connect() as sock, sock.makefile("rb") as answer:
-            assert b"busy" in answer.read()
+        assert any(b"busy" in answer(connect) for _ in range(5))
     asked_home.has_not_suffered()
