@@ -67,7 +67,15 @@ def test_a_program_that_goes_on_in_the_background_does_not_hold_it_up_beyond_its
     assert time.monotonic() - start < 5
 
 
-def test_an_interrupt_is_asked_first(monkeypatch):
+@pytest.fixture
+def sigint_is_heard():
+    """A shell that puts the tests in the background has them ignore SIGINT, and so all that they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_is_asked_first(monkeypatch, sigint_is_heard):
     monkeypatch.setattr("appliance.console.process.INTERRUPTED_S", 20.0)  # a busy machine takes its time
     text = (
         "import time\n"
