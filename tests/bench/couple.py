@@ -45,7 +45,9 @@ def boxes(count: int, config: str, delay_ms: float) -> Iterator[list[Box]]:
             if delay_ms:
                 far = stack.enter_context(cable(port, delay_ms))
                 own += f'[peer]\naddresses = ["=127.0.0.1:{far}"]\n'
-            found.append(stack.enter_context(Box(config=own, listen=f"127.0.0.1:{port}")))
+            box = stack.enter_context(Box(config=own, listen=f"127.0.0.1:{port}"))
+            box.address = "127.0.0.1", port  # members are near: it says the far one
+            found.append(box)
         for box in found[1:]:
             invited = found[0].control("peer.invite")
             box.control("peer.join", code=invited["code"], addresses=invited["addresses"])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from appliance import wire
+from tests.bench import couple
+from tests.kit import Client
 from tests.load import PRESETS, Reactor, Tally, User
 from tests.load.shims import have_compiler
 
@@ -27,6 +31,8 @@ FIGURES = {
     "rss_peak_mb",
 }
 SLOW_MS = 20
+DELAY_MS = 2.5
+FAR_MS = 2000
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -117,3 +123,37 @@ def test_a_generator_that_finds_fault_fails_the_run(tmp_path: Path) -> None:
     program.chmod(0o755)
     run = bench("--no-slow-sync", "--scenario", "seq", "--load-program", str(program))
     assert run.returncode == 1 and '"ok":true' in run.stderr
+
+
+def test_a_cable_takes_the_time_it_is_given() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as end, couple.cable(end.getsockname()[1], DELAY_MS) as port:
+        near = connected(port)
+        far, _ = end.accept()
+        with near, far:
+            trips = [round_trip_ms(near, far) for _ in range(20)]
+    assert 2 * DELAY_MS <= min(trips) < 2 * DELAY_MS + 1, trips
+
+
+def connected(port: int) -> socket.socket:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port))
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def round_trip_ms(near: socket.socket, far: socket.socket) -> float:
+    began = time.monotonic()
+    near.sendall(b"x")
+    far.sendall(far.recv(1))
+    near.recv(1)
+    return (time.monotonic() - began) * 1000
+
+
+def test_only_boxes_are_far_from_each_other_and_members_are_near() -> None:
+    with couple.boxes(1, "", FAR_MS) as (box,):
+        began = time.monotonic()
+        Client.register(box).close()
+        assert (time.monotonic() - began) * 1000 < FAR_MS
