@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from appliance import log as logs
 from appliance.config import Config
 from appliance.control import control_path
 from appliance.control.errors import ControlError
+from appliance.control.log import recent_log
 from appliance.control.server import serve_control
 from appliance.edges.settings import Announced
 from appliance.edges.start import start_edges
 from appliance.health import Health
+from appliance.log import get_logger
 from appliance.notify import sd_notify, watchdog_interval_s
 from appliance.peering import folder as joining
 from appliance.session.certificate import fingerprint
@@ -37,7 +38,7 @@ from appliance.version import __version__
 if TYPE_CHECKING:
     from appliance.peering.copying import Copying
 
-log = logs.get_logger(__name__)
+log = get_logger(__name__)
 
 SHOW_EVERY_S = 0.5
 
@@ -64,7 +65,7 @@ class JoiningWords:
         self._handlers: dict[str, Callable[[Args], Awaitable[Any]]] = {
             "status": self.status,
             "peer.list": self.peer_list,
-            "log": self.log,
+            "log": recent_log,
         }
 
     @property
@@ -107,12 +108,6 @@ class JoiningWords:
             "why": "it has yet to get everything",
             "boxes": [],
         }
-
-    async def log(self, args: Args) -> Any:
-        lines, after = args.get("lines", 100), args.get("after", 0)
-        if type(lines) is not int or type(after) is not int:
-            raise ControlError("lines and after must be whole numbers")
-        return logs.recent(lines, str(args.get("level", "debug")), after)
 
 
 async def arrive(

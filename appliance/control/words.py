@@ -10,8 +10,8 @@ from typing import Any
 
 import trio
 
-from appliance import log as logs
 from appliance.control.errors import ControlError
+from appliance.control.log import recent_log
 from appliance.control.pairing import PairingWords
 from appliance.control.people import PeopleWords, age_s
 from appliance.health import Health
@@ -41,7 +41,7 @@ class Words:
             "status": self.status,
             **PeopleWords(self._service).handlers,
             **PairingWords(self._service).handlers,
-            "log": self.log,
+            "log": recent_log,
             "journal.verify": self.journal_verify,
             "journal.scrub": self.journal_scrub,
             "state.digest": self.state_digest,
@@ -124,12 +124,6 @@ class Words:
             },
             **self.figures(),
         }
-
-    async def log(self, args: Args) -> Any:
-        lines, after = args.get("lines", 100), args.get("after", 0)
-        if type(lines) is not int or type(after) is not int:
-            raise ControlError("lines and after must be whole numbers")
-        return logs.recent(lines, str(args.get("level", "debug")), after)
 
     async def journal_scrub(self, args: Args) -> Any:
         """How far it is; with ``now`` it begins, if it has not. Ask again until it is not ``running``."""
