@@ -1,0 +1,25 @@
+"""The relay: links to other TMTP sites at which members of this site have accounts (memberships)."""
+
+from appliance.relay.errors import (
+    CertificateChanged,
+    EnrolmentFailed,
+    LoginRefused,
+    NoRoom,
+    RelayError,
+    UpstreamBroke,
+    UpstreamBusy,
+    UpstreamLost,
+)
+from appliance.relay.settings import RelaySettings
+
+__all__ = [
+    "CertificateChanged",
+    "EnrolmentFailed",
+    "LoginRefused",
+    "NoRoom",
+    "RelayError",
+    "RelaySettings",
+    "UpstreamBroke",
+    "UpstreamBusy",
+    "UpstreamLost",
+]
