@@ -7,38 +7,30 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.pairing import (
-    Asked,
     BadFrame,
     BoxCard,
     BoxEntry,
     BoxGift,
-    Code,
-    Confirmed,
-    Given,
     Guest,
     Host,
     Impostor,
-    Introduced,
     NodeGift,
     PairingError,
     Proved,
     Refused,
-    Shared,
-    Taken,
 )
 from appliance.pairing.frames import BOX_GIFT_OCTETS_MAX, CARD_OCTETS_MAX, encode
 from appliance.pairing.gifts import decode_card, decode_gift, encode_card, encode_gift
 from appliance.wire import LocalProtocolError
+from tests.pairing.between import CODE, WRONG, Exchange, head, other_octet, slow
 
 CERT = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n"
 PRINT = "SHA256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 KEY = "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n"
-CODE = Code.make(2, lambda below: 12345)
-WRONG = Code.make(2, lambda below: 12346)
 CARD = BoxCard(b"\x07" * 32, "kitchen", ["=192.168.1.6:4433", "=[fd00::6]:4433"])
 BOXES = [
     BoxEntry("3F2A+%BC", b"\x01" * 32, 0, "living room", ["=192.168.1.5:4433"]),
@@ -48,114 +40,60 @@ GIFT = BoxGift("Home & Söhne", PRINT, CERT, KEY, BOXES, "3F2A+%BC")
 SLOT = 2
 FRAMES = 8
 
-slow = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-class Exchange:
-    """Runs both sides; ``between`` sees each frame with its number (1 to 8) and may change it."""
-
-    def __init__(self, guest, host, code=CODE, between=lambda number, frame: frame, gift=GIFT):
-        self.guest, self.host, self.code, self.gift = guest, host, code, gift
-        self.between = between
-        self.frames = []
-        self.card = self.got = self.slot = self.right = None
-        self.taken = False
-
-    def run(self):
-        answer = self.to_host(self.guest.begin())
-        while answer and self.slot is None:
-            request = self.to_guest(answer)
-            if not request:
-                break
-            answer = self.to_host(request)
-        return self
-
-    def passed(self, octets):
-        passed = b""
-        while octets:
-            size = 4 + int(octets[:4], 16)
-            size += json.loads(octets[4:size]).get("datalen", 0)
-            self.frames.append(self.between(len(self.frames) + 1, octets[:size]))
-            passed += self.frames[-1]
-            octets = octets[size:]
-        return passed
-
-    def to_host(self, octets):
-        self.host.receive_data(self.passed(octets))
-        try:
-            event = self.host.next_event()
-            if isinstance(event, Asked):
-                return self.host.answer(self.code)
-            if isinstance(event, Proved):
-                self.right = event.right
-                if not event.right:
-                    return self.host.refuse("wrong code")
-                event = self.host.next_event()
-        except BadFrame as error:
-            return self.host.refuse(str(error))
-        if isinstance(event, Introduced):
-            self.card = event.card
-            return self.host.give(self.gift)
-        if isinstance(event, Taken):
-            self.taken = True
-            return self.host.confirm(SLOT)
-        return b""
-
-    def to_guest(self, octets):
-        self.guest.receive_data(self.passed(octets))
-        event = self.guest.next_event()
-        if isinstance(event, Shared):
-            return self.guest.prove()
-        if isinstance(event, Given):
-            self.got = event.gift
-            return self.guest.take()
-        if isinstance(event, Confirmed):
-            self.slot = event.slot
-        return b""
-
 
 def guest(code=CODE, fingerprint=PRINT):
     return Guest(code, fingerprint, card=CARD)
 
 
+def exchange(guest, host, gift=GIFT, **arguments):
+    return Exchange(guest, host, gift, SLOT, **arguments)
+
+
+def proved():
+    """A host that has seen the proof and not yet the card, and the frame with the card."""
+    guest_, host = guest(), Host(PRINT)
+    host.receive_data(guest_.begin())
+    host.next_event()
+    guest_.receive_data(host.answer(CODE))
+    guest_.next_event()
+    octets = guest_.prove()
+    size = 4 + int(octets[:4], 16)
+    host.receive_data(octets[:size])
+    assert host.next_event() == Proved(True)
+    return host, octets[size:]
+
+
 def test_a_box_with_the_code_gets_the_site_and_its_slot():
-    done = Exchange(guest(), Host(PRINT)).run()
+    done = exchange(guest(), Host(PRINT)).run()
     assert (done.card, done.got, done.slot) == (CARD, GIFT, SLOT)
     assert done.taken and done.host.over
     assert len(done.frames) == FRAMES
 
 
 def test_nothing_is_sent_as_it_is():
-    sent = b"".join(Exchange(guest(), Host(PRINT)).run().frames)
+    sent = b"".join(exchange(guest(), Host(PRINT)).run().frames)
     for secret in (CODE.digits, KEY, CERT, GIFT.site, PRINT, CARD.name, "192.168"):
         assert secret.encode() not in sent
     assert "secret" not in repr(GIFT)
 
 
 def test_the_frames_are_as_documented():
-    frames = Exchange(guest(), Host(PRINT)).run().frames
-    heads = [json.loads(frame[4 : 4 + int(frame[:4], 16)]) for frame in frames]
+    frames = exchange(guest(), Host(PRINT)).run().frames
+    heads = [head(frame) for frame in frames]
     assert [head["op"] for head in heads] == [100, "pair", 101, 103, "proof", "gift", 102, "placed"]
     assert heads[0]["kind"] == "box" and heads[0]["version"] == 1
     assert set(heads[3]) == {"datalen", "op"} and heads[-1]["slot"] == SLOT
 
 
 def test_a_box_with_another_code_learns_nothing_and_is_not_listened_to():
-    exchange = Exchange(guest(WRONG), Host(PRINT))
+    done = exchange(guest(WRONG), Host(PRINT))
     with pytest.raises(Refused, match="wrong code"):
-        exchange.run()
-    assert exchange.right is False and exchange.card is None and exchange.got is None
+        done.run()
+    assert done.right is False and done.card is None and done.got is None
 
 
 def test_nothing_is_given_to_a_box_that_has_not_said_who_it_is():
-    guest_, host = guest(), Host(PRINT)
-    host.receive_data(guest_.begin())
-    host.next_event()
-    guest_.receive_data(host.answer(CODE))
-    guest_.next_event()
-    proof = guest_.prove()
-    host.receive_data(proof[: 4 + int(proof[:4], 16)])
-    assert host.next_event() == Proved(True)
+    host, _ = proved()
     assert host.next_event() is None
     with pytest.raises(LocalProtocolError):
         host.give(GIFT)
@@ -164,26 +102,26 @@ def test_nothing_is_given_to_a_box_that_has_not_said_who_it_is():
 def test_a_device_is_given_no_site_and_a_box_no_login():
     node = NodeGift("uid", "password", ["=box.local:4433"], PRINT, "Home")
     with pytest.raises(BadFrame, match="something else"):
-        Exchange(guest(), Host(PRINT), gift=node).run()
+        exchange(guest(), Host(PRINT), gift=node).run()
     with pytest.raises(BadFrame, match="something else"):
         decode_gift(encode_gift(GIFT), "node")
 
 
 def test_a_host_that_says_paired_where_a_slot_is_due_is_refused():
-    exchange = Exchange(guest(), Host(PRINT))
-    confirm = exchange.host.confirm
-    exchange.host.confirm = lambda slot: confirm()
+    done = exchange(guest(), Host(PRINT))
+    confirm = done.host.confirm
+    done.host.confirm = lambda slot: confirm()
     with pytest.raises(BadFrame, match="placed was due"):
-        exchange.run()
+        done.run()
 
 
 def test_another_certificate_than_the_links_is_refused():
     other = msgspec.structs.replace(GIFT, fingerprint="SHA256:" + "beef" * 16)
     with pytest.raises(BadFrame, match="not the one that it uses"):
-        Exchange(guest(), Host(PRINT), gift=other).run()
+        exchange(guest(), Host(PRINT), gift=other).run()
     cert = CERT.replace("aGVsbG8=", "aGVsbG9v")
     with pytest.raises((BadFrame, Impostor)):
-        Exchange(guest(), Host(PRINT), gift=msgspec.structs.replace(GIFT, cert=cert)).run()
+        exchange(guest(), Host(PRINT), gift=msgspec.structs.replace(GIFT, cert=cert)).run()
 
 
 @pytest.mark.parametrize("slot", [0, 1, 3, 15, -2])
@@ -191,13 +129,13 @@ def test_the_slot_cannot_be_changed(slot):
     def between(n, frame):
         return encode({**json.loads(frame[4:]), "slot": slot}) if n == FRAMES else frame
 
-    exchange = Exchange(guest(), Host(PRINT), between=between)
+    done = exchange(guest(), Host(PRINT), between=between)
     with pytest.raises(Impostor):
-        exchange.run()
-    assert exchange.slot is None
+        done.run()
+    assert done.slot is None
 
 
-LENGTHS = [len(frame) for frame in Exchange(guest(), Host(PRINT)).run().frames]
+LENGTHS = [len(frame) for frame in exchange(guest(), Host(PRINT)).run().frames]
 
 
 @slow
@@ -206,18 +144,13 @@ def test_no_octet_can_be_changed_unnoticed(number, data):
     at = data.draw(st.integers(0, LENGTHS[number - 1] - 1))
     change = data.draw(st.integers(1, 255))
 
-    def between(n, frame):
-        if n != number or at >= len(frame):
-            return frame
-        return frame[:at] + bytes([frame[at] ^ change]) + frame[at + 1 :]
-
-    exchange = Exchange(guest(), Host(PRINT), between=between)
+    done = exchange(guest(), Host(PRINT), between=other_octet(number, at, change))
     with contextlib.suppress(PairingError, ValueError):  # a changed length cuts the frames of this test anew
-        exchange.run()
-    assert exchange.slot is None
-    assert (exchange.card is not None) is (number > 4)
-    assert (exchange.got is not None) is (number > 6)
-    assert exchange.taken is (number > 7)
+        done.run()
+    assert done.slot is None
+    assert (done.card is not None) is (number > 4)
+    assert (done.got is not None) is (number > 6)
+    assert done.taken is (number > 7)
 
 
 def changed(**fields):
@@ -281,28 +214,16 @@ def test_the_largest_site_fits_a_gift():
 
 
 def test_a_card_that_does_not_fit_is_refused_before_it_is_there():
-    guest_, host = guest(), Host(PRINT)
-    host.receive_data(guest_.begin())
-    host.next_event()
-    guest_.receive_data(host.answer(CODE))
-    guest_.next_event()
-    proof = guest_.prove()
-    host.receive_data(proof[: 4 + int(proof[:4], 16)])
-    host.next_event()
+    host, _ = proved()
     host.receive_data(encode({"datalen": CARD_OCTETS_MAX + 1, "op": 103}))
     with pytest.raises(BadFrame, match="too much"):
         host.next_event()
 
 
 def test_a_recorded_card_is_useless():
-    recorded = Exchange(guest(), Host(PRINT)).run().frames
-    guest_, host = guest(), Host(PRINT)
-    host.receive_data(guest_.begin())
-    host.next_event()
-    guest_.receive_data(host.answer(CODE))
-    guest_.next_event()
-    proof = guest_.prove()
-    host.receive_data(proof[: 4 + int(proof[:4], 16)] + recorded[3])
-    assert host.next_event() == Proved(True)
+    recorded = exchange(guest(), Host(PRINT)).run().frames
+    host, card = proved()
+    assert len(card) == len(recorded[3])
+    host.receive_data(recorded[3])
     with pytest.raises(BadFrame):
         host.next_event()
