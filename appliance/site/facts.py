@@ -31,6 +31,7 @@ from typing import Literal, get_args
 import msgspec
 
 Role = Literal["invited", "joined", "barred"]
+NodeRole = Literal["device", "out", "archive"]
 
 LASTING = 1
 TRAFFIC = 2
@@ -152,6 +153,62 @@ class IdentitySet(Fact, tag="identity", frozen=True):
     at: int
 
 
+class MembershipAdded(Fact, tag="membership", frozen=True):
+    """A member has an account at another site, which the box keeps; ``name`` is what they call it."""
+
+    membership: int
+    member: int
+    name: str
+    at: int
+
+
+class MembershipSet(Fact, tag="membershipset", frozen=True):
+    """Something about a membership: its address, the uid there, ... (``state.Membership``)."""
+
+    membership: int
+    field: str
+    value: str
+    at: int
+
+
+class MembershipDropped(Fact, tag="membershipdrop", frozen=True):
+    """The box keeps a membership no more; its devices go with it."""
+
+    membership: int
+
+
+class RelayNodeAdded(Fact, tag="relaynode", frozen=True):
+    """A device of a membership, with a password of this site (``secret`` as in ``NodeAdded``), or one of the
+    two queues that no device has: ``out``, what is to be sent there, and ``archive``, what is kept.
+    ``membership`` 0: the member's archive of this site.
+    """
+
+    node: int
+    member: int
+    membership: int
+    label: str
+    secret: bytes
+    role: NodeRole
+    at_ms: int
+
+
+class CredentialSet(Fact, tag="credential", frozen=True):
+    """What box ``box`` logs in with at a membership's site, sealed so that only that box can read it."""
+
+    membership: int
+    box: str
+    sealed: bytes
+    at: int
+
+
+class BoxSealing(Fact, tag="boxseal", frozen=True):
+    """The X25519 key by which others seal what only box ``box`` is to read."""
+
+    box: str
+    public: bytes
+    at: int
+
+
 class Sent(Fact, tag="m", frozen=True):
     """A message goes to ``nodes``.
 
@@ -189,12 +246,15 @@ class Acked(Fact, tag="a", frozen=True):
 
 
 class Inherited(Fact, tag="inherit", frozen=True):
-    """A new node's queue starts as a copy of what is pending for ``source``. What that is differs from box
-    to box: the journal has ``Extended`` facts instead.
+    """A new node's queue starts as a copy of what is pending for ``source``, of ids above ``since``. With
+    ``only``, the node gets those messages, whoever has them. What that is differs from box to box: the
+    journal has ``Extended`` facts instead.
     """
 
     node: int
     source: int
+    since: int = 0
+    only: tuple[int, ...] = ()
 
 
 class Requested(Fact, tag="r", frozen=True):
@@ -211,6 +271,39 @@ class Requested(Fact, tag="r", frozen=True):
     others: tuple[int, ...] = ()
 
 
+class Relayed(Fact, tag="relayed", frozen=True):
+    """Message ``upid`` of a membership's site is ``msgid`` here; 0: nothing is kept of it. If two boxes took
+    it in, the lower ``msgid`` counts, and nobody gets any more what the other one made.
+    """
+
+    membership: int
+    upid: int
+    msgid: int
+
+
+class Outgoing(Fact, tag="outgoing", frozen=True):
+    """Message ``msgid``, in the queue ``out`` of a membership, is a request of device ``node``: ``id`` is the
+    device's own, ``key`` as in ``Requested``. If two boxes took it, the lower ``msgid`` counts.
+    """
+
+    msgid: int
+    membership: int
+    node: int
+    key: bytes
+    id: str
+
+
+class Outcome(Fact, tag="outcome", frozen=True):
+    """What the site said to a request: the message's ``upid`` there and when it was posted, 0 where
+    its ack has none, or the ``error``. If there are two, the lower ``upid`` counts.
+    """
+
+    msgid: int
+    upid: int
+    posted_ms: int
+    error: str
+
+
 LastingFact = (
     MemberAdded
     | NodeAdded
@@ -224,8 +317,15 @@ LastingFact = (
     | BoxPlaced
     | BoxRevoked
     | IdentitySet
+    | MembershipAdded
+    | MembershipSet
+    | MembershipDropped
+    | RelayNodeAdded
+    | CredentialSet
+    | BoxSealing
 )
-TrafficFact = Sent | Carried | Extended | Acked | Inherited | Requested
+RelayFact = Relayed | Outgoing | Outcome
+TrafficFact = Sent | Carried | Extended | Acked | Inherited | Requested | RelayFact
 
 _encoder = msgspec.msgpack.Encoder()
 _raws = msgspec.msgpack.Decoder(list[msgspec.Raw])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from appliance.site.facts import Fact, LastingFact, Sent, TrafficFact
+from appliance.site.facts import Fact, LastingFact, RelayFact, Sent, TrafficFact
 
 RANK_USER, RANK_NORMAL = 0, 1
 """`user` messages go ahead of the rest of a queue (TMTP revision 1, section 4, queue order)."""
@@ -73,8 +73,9 @@ class Decision:
     """What comes of a request: an error for its ack, or facts to make durable and messages to send
     thereafter.
 
-    ``msgid`` is 0 where the ack has none. ``dropped`` are nodes whose links have to be cut. ``member`` and
-    ``node`` are those that were made.
+    ``relay``: facts about memberships; ``acks`` (node, msgid) are made in the name of nodes that are only
+    queues. ``msgid`` is 0 where the ack has none. ``dropped`` are nodes whose links have to be cut.
+    ``member`` and ``node`` are those that were made.
     """
 
     error: str | None = None
@@ -82,6 +83,8 @@ class Decision:
     posted_ms: int = 0
     lasting: list[LastingFact] = field(default_factory=list)
     traffic: list[TrafficFact] = field(default_factory=list)
+    relay: list[RelayFact] = field(default_factory=list)
+    acks: list[tuple[int, int]] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
     member: int = 0
@@ -89,4 +92,4 @@ class Decision:
 
     @property
     def facts(self) -> list[Fact]:
-        return [*self.lasting, *self.traffic]
+        return [*self.lasting, *self.traffic, *self.relay]

@@ -28,14 +28,23 @@ FIELDS: dict[type[facts.Fact], tuple[str, ...]] = {
     facts.BoxPlaced: (),
     facts.BoxRevoked: (),
     facts.IdentitySet: (),
+    facts.MembershipAdded: ("membership", "member"),
+    facts.MembershipSet: ("membership",),
+    facts.MembershipDropped: ("membership",),
+    facts.RelayNodeAdded: ("node", "member", "membership"),
+    facts.CredentialSet: ("membership",),
+    facts.BoxSealing: (),
     facts.Sent: ("sender", "nodes"),
     facts.Carried: ("sender", "nodes"),
     facts.Extended: ("sender", "nodes"),
     facts.Acked: ("node",),
     facts.Inherited: ("node", "source"),
     facts.Requested: ("node",),
+    facts.Relayed: ("membership",),
+    facts.Outgoing: ("membership", "node"),
+    facts.Outcome: (),
 }
-"""Where facts name members and nodes."""
+"""Where facts name members, nodes and memberships."""
 
 
 class Renumbering:
@@ -54,8 +63,10 @@ class Renumbering:
     def _fact(self, fact: LastingFact | TrafficFact) -> LastingFact | TrafficFact:
         if isinstance(fact, facts.MemberAdded):
             self._note(fact.member)
-        elif isinstance(fact, facts.NodeAdded):
+        elif isinstance(fact, facts.NodeAdded | facts.RelayNodeAdded):
             self._note(fact.node)
+        elif isinstance(fact, facts.MembershipAdded):
+            self._note(fact.membership)
         changed: dict[str, int | tuple[int, ...]] = {}
         for name in FIELDS[type(fact)]:
             value = getattr(fact, name)

@@ -12,6 +12,8 @@ from appliance.site.mint import Mint
 from appliance.site.state import Member, Node, Site
 
 DAY_MS = 86_400_000
+KEPT = frozenset({"delivery", "notify", "ping", "invite", "member"})
+"""Messages that an archive keeps: what people say, not what their devices tell each other."""
 
 
 class Refusal(Exception):
@@ -78,7 +80,8 @@ class Scene:
         """
         msgid = self.mint.id()
         to = tuple(dict.fromkeys(nodes))
-        if to:
+        archives = self._archives(op, sender, to) if self.site.archiving else ()
+        if to or archives:
             head = wire.encode_message(
                 op,
                 self.site.members[sender].uid,
@@ -90,10 +93,23 @@ class Scene:
                 **extra,
             )
             blob = payload.digest if payload.data is None else None
-            message = Message(msgid, rank, head, payload.size, payload.data, blob, sender, to)
-            decision.messages.append(message)
-            decision.traffic.append(sent(message, payload))
+            if to:
+                message = Message(msgid, rank, head, payload.size, payload.data, blob, sender, to)
+                decision.messages.append(message)
+                decision.traffic.append(sent(message, payload))
+            if archives:  # on nobody's account, so a message of its own
+                kept = Message(self.mint.id(), rank, head, payload.size, payload.data, blob, 0, archives)
+                decision.messages.append(kept)
+                decision.traffic.append(sent(kept, payload))
         return msgid
+
+    def _archives(self, op: str, sender: int, nodes: Iterable[int]) -> tuple[int, ...]:
+        """Those of the members whose devices a message comes from or goes to."""
+        if op not in KEPT:
+            return ()
+        site = self.site
+        members = {sender, *(site.nodes[node].member for node in nodes)}
+        return tuple(sorted(site.members[m].archive for m in members if site.members[m].archive))
 
     def member_of(self, uid: str) -> Member:
         member = self.site.uids.get(uid)

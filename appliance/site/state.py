@@ -20,24 +20,32 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from appliance.site import facts
-from appliance.site.facts import LastingFact, Role
+from appliance.site import facts, memberships
+from appliance.site.facts import LastingFact, NodeRole, Role
+from appliance.site.memberships import Membership
 
 
 @dataclass(slots=True)
 class Node:
-    """A device of a member. ``secret`` is the SHA-256 of its password's text."""
+    """A device of a member. ``secret`` is the SHA-256 of its password's text. ``membership``: the one that it
+    is a device of, 0 for this site itself. What has another ``role`` than "device" is only a queue.
+    """
 
     number: int
     member: int
     label: str
     secret: bytes
     at_ms: int
+    membership: int = 0
+    role: NodeRole = "device"
 
 
 @dataclass(slots=True)
 class Member:
-    """A person with an account. ``nodes`` and ``aliases`` are in order of creation."""
+    """A person with an account. ``nodes`` and ``aliases`` are in order of creation. ``nodes`` are the devices
+    of this site; ``archives`` the queues of what is kept of it, several if boxes that did not see each other
+    made one each.
+    """
 
     number: int
     uid: str
@@ -47,6 +55,13 @@ class Member:
     subject: tuple[str, str, str] | None = None
     subject_at: int = 0
     groups: set[str] = field(default_factory=set)
+    archives: list[int] = field(default_factory=list)
+    memberships: list[int] = field(default_factory=list)
+
+    @property
+    def archive(self) -> int:
+        """The queue of what is kept from now on; 0 if nothing is."""
+        return self.archives[0] if self.archives else 0
 
 
 @dataclass(slots=True)
@@ -125,6 +140,13 @@ class Site:
         self.aliases: dict[str, Member] = {}
         self.alias_at: dict[str, int] = {}
         self.boxes: dict[str, Box] = {}
+        self.memberships: dict[int, Membership] = {}
+        self.relays: dict[str, set[int]] = {}
+        """Memberships by the uid that the member has there."""
+        self.archiving = 0
+        """How many archives members have of this site itself."""
+        self.sealing: dict[str, tuple[bytes, int]] = {}
+        """By box id the X25519 key by which others seal what only it is to read, and when it was set."""
         self.identity: Identity | None = None
         self.last_number = 0
         self.owner = 0
@@ -136,12 +158,15 @@ class Site:
         return name in self.aliases or name in self.groups
 
     def authenticate(self, uid: str, secret: bytes) -> Node | None:
-        """The node of member ``uid`` whose password hashes to ``secret``; looks at all of them, in constant
-        time each.
+        """The node of member ``uid``, or the device of a membership with that uid, whose password hashes to
+        ``secret``; looks at all of them, in constant time each.
         """
         member = self.uids.get(uid)
         found = None
-        for number in member.nodes if member else ():
+        numbers = list(member.nodes) if member else []
+        for membership in self.relays.get(uid, ()):
+            numbers += self.memberships[membership].devices
+        for number in numbers:
             node = self.nodes[number]
             if hmac.compare_digest(node.secret, secret):
                 found = node
@@ -171,11 +196,20 @@ class Site:
         self.last_number = max(self.last_number, fact.node)
         return [fact]
 
+    def note_node(self, fact: facts.RelayNodeAdded) -> None:
+        """A node that is none of the member's own devices."""
+        self.nodes[fact.node] = Node(
+            fact.node, fact.member, fact.label, fact.secret, fact.at_ms, fact.membership, fact.role
+        )
+
     def _node_dropped(self, fact: facts.NodeDropped) -> list[Change]:
         node = self.nodes.pop(fact.node, None)
         if node is None:
             return []
-        self.members[node.member].nodes.remove(fact.node)
+        if node.membership or node.role != "device":
+            memberships.forget_node(self, fact.node, node.membership, node.member)
+        else:
+            self.members[node.member].nodes.remove(fact.node)
         return [fact]
 
     def _alias(self, fact: facts.AliasAdded) -> list[Change]:
@@ -294,4 +328,10 @@ _APPLY: dict[type, Callable[[Site, Any], list[Change]]] = {
     facts.BoxPlaced: Site._box_placed,
     facts.BoxRevoked: Site._box_revoked,
     facts.IdentitySet: Site._identity,
+    facts.MembershipAdded: memberships.added,
+    facts.MembershipSet: memberships.was_set,
+    facts.MembershipDropped: memberships.dropped,
+    facts.RelayNodeAdded: memberships.node_added,
+    facts.CredentialSet: memberships.credential_set,
+    facts.BoxSealing: memberships.sealing_set,
 }

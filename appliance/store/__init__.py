@@ -8,6 +8,7 @@ from appliance.store.errors import DiskFull, FileDamaged, StoreBroken, StoreErro
 from appliance.store.jobs import Counts, Job, StoreSettings
 from appliance.store.journal import BoxKey, write_synced
 from appliance.store.queues import Done, Pending, Queues
+from appliance.store.relay import Item, Relay
 from appliance.store.replica import Replica
 from appliance.store.schema import SchemaError
 from appliance.store.scrubber import Scrubber
@@ -25,12 +26,14 @@ __all__ = [
     "Done",
     "FileDamaged",
     "Gap",
+    "Item",
     "Job",
     "Octets",
     "Pending",
     "Position",
     "Positions",
     "Queues",
+    "Relay",
     "Replica",
     "SchemaError",
     "Scrubber",

@@ -15,6 +15,19 @@ from appliance.site.facts import LastingFact
 from appliance.store.reading import boxes, read_entries
 
 Execute = Callable[..., sqlite3.Cursor]
+ACCOUNT_TABLES = (
+    "standing",
+    "team",
+    "alias",
+    "node",
+    "member",
+    "peer",
+    "membership_field",
+    "credential",
+    "sealing",
+    "membership",
+)
+"""Made of lasting facts alone; those that refer to others come first."""
 
 
 def write(execute: Execute, change: Change) -> list[int]:
@@ -28,7 +41,7 @@ def write(execute: Execute, change: Change) -> list[int]:
             _note_number(execute, change.member)
         case facts.NodeAdded():
             execute(
-                "INSERT INTO node VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO node VALUES (?, ?, ?, ?, ?, 0, 'device')",
                 (change.node, change.member, change.label, change.secret, change.at_ms),
             )
             _note_number(execute, change.node)
@@ -67,8 +80,10 @@ def write(execute: Execute, change: Change) -> list[int]:
                 execute("DELETE FROM team WHERE gid = ?", (change.name,))
             elif change.held:
                 execute("DELETE FROM alias WHERE alias = ?", (change.name,))
-        case _:
+        case facts.BoxAdded() | facts.BoxPlaced() | facts.BoxRevoked() | facts.IdentitySet():
             _write_box(execute, change)
+        case _:
+            _write_membership(execute, change)
     return []
 
 
@@ -90,6 +105,46 @@ def _write_box(execute: Execute, change: Change) -> None:
             execute("UPDATE peer SET cut = ? WHERE id = ?", (change.seq, change.box))
         case facts.IdentitySet():
             _set(execute, "identity", facts.encode_facts([change]))
+
+
+def _write_membership(execute: Execute, change: Change) -> None:
+    match change:
+        case facts.MembershipAdded():
+            execute(
+                "INSERT INTO membership VALUES (?, ?, ?, ?)",
+                (change.membership, change.member, change.name, change.at),
+            )
+            _note_number(execute, change.membership)
+        case facts.MembershipSet():
+            execute(
+                "INSERT OR REPLACE INTO membership_field VALUES (?, ?, ?, ?)",
+                (change.membership, change.field, change.value, change.at),
+            )
+        case facts.MembershipDropped():
+            for table in ("membership_field", "credential", "relayed", "outgoing"):
+                execute(f"DELETE FROM {table} WHERE membership = ?", (change.membership,))
+            execute("DELETE FROM membership WHERE number = ?", (change.membership,))
+        case facts.RelayNodeAdded():
+            execute(
+                "INSERT INTO node VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    change.node,
+                    change.member,
+                    change.label,
+                    change.secret,
+                    change.at_ms,
+                    change.membership,
+                    change.role,
+                ),
+            )
+            _note_number(execute, change.node)
+        case facts.CredentialSet():
+            execute(
+                "INSERT OR REPLACE INTO credential VALUES (?, ?, ?, ?)",
+                (change.membership, change.box, change.sealed, change.at),
+            )
+        case facts.BoxSealing():
+            execute("INSERT OR REPLACE INTO sealing VALUES (?, ?, ?)", (change.box, change.public, change.at))
 
 
 def _note_number(execute: Execute, number: int) -> None:
@@ -114,8 +169,14 @@ def read(connection: sqlite3.Connection) -> Iterator[LastingFact]:
         yield facts.MemberAdded(number, uid, at_ms)
         if issuer is not None:
             yield facts.SubjectBound(number, issuer, subject, audience, at)
-    for row in execute("SELECT number, member, label, secret, at_ms FROM node ORDER BY number"):
-        yield facts.NodeAdded(*row)
+    yield from _read_memberships(execute)
+    for number, member, label, secret, at_ms, membership, role in execute(
+        "SELECT number, member, label, secret, at_ms, membership, role FROM node ORDER BY number"
+    ):
+        if membership or role != "device":
+            yield facts.RelayNodeAdded(number, member, membership, label, secret, role, at_ms)
+        else:
+            yield facts.NodeAdded(number, member, label, secret, at_ms)
     for row in execute("SELECT alias, member, at FROM alias ORDER BY at, rowid"):
         yield facts.AliasAdded(*row)
     made = {}
@@ -141,6 +202,17 @@ def read(connection: sqlite3.Connection) -> Iterator[LastingFact]:
                 yield fact
 
 
+def _read_memberships(execute: Execute) -> Iterator[LastingFact]:
+    for row in execute("SELECT number, member, name, at FROM membership ORDER BY number").fetchall():
+        yield facts.MembershipAdded(*row)
+    for row in execute("SELECT membership, field, value, at FROM membership_field ORDER BY at").fetchall():
+        yield facts.MembershipSet(*row)
+    for row in execute("SELECT membership, box, sealed, at FROM credential ORDER BY at").fetchall():
+        yield facts.CredentialSet(*row)
+    for row in execute("SELECT box, public, at FROM sealing ORDER BY box").fetchall():
+        yield facts.BoxSealing(*row)
+
+
 def keep_up(connection: sqlite3.Connection) -> bool:
     """Make the tables anew from the journals if they were made by a version that knew other facts: boxes of
     several versions keep and pass on what they do not understand. Returns whether that was so.
@@ -151,7 +223,7 @@ def keep_up(connection: sqlite3.Connection) -> bool:
         return False
     with connection:
         if row is not None:
-            for table in ("standing", "team", "alias", "node", "member", "peer"):
+            for table in ACCOUNT_TABLES:
                 connection.execute(f"DELETE FROM {table}")
             connection.execute("DELETE FROM meta WHERE key IN ('owner', 'owner_at', 'identity')")
             site = Site()

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from appliance.site import TRAFFIC, decode_facts
 from appliance.site.facts import Acked, Carried, Sent
-from appliance.store import reading
+from appliance.store import reading, relay
 from appliance.store.database import Write
 from appliance.store.journal import Entry
 from appliance.store.reading import PLACES
@@ -97,6 +97,8 @@ class Cutter:
             write.traffic.append(
                 Carried(msgid, fact.rank, fact.sender, fact.digest, fact.size, nodes, fact.blob)
             )
+        again = await self._ledger.read(relay.said_again, list(waiting))
+        write.traffic += again
 
     async def _say_acks(self, clock: int, write: Write) -> list[tuple[str, int]]:
         """Say again who has the messages of entries that stay though they are below ``clock``."""

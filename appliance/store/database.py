@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from appliance.site import TRAFFIC, Change, Message
-from appliance.site.facts import LastingFact, TrafficFact
-from appliance.store import accounts, keys
+from appliance.site.facts import LastingFact, RelayFact, TrafficFact
+from appliance.store import accounts, keys, relay
 from appliance.store.arrivals import Octets
 from appliance.store.connection import connect, translated
 from appliance.store.errors import StoreBroken
@@ -43,10 +43,10 @@ class Write:
     the box, its own and others'. The rest is what comes of them all: ``boxes`` are new ones (number, id,
     key), ``changes`` of the accounts, ``fresh`` rows, ``queued`` rows of the table ``queue`` (node, rank,
     msgid, size), ``acks`` (node, msgid) of messages in that table; ``quiet_`` ones are about absent
-    messages, which are not counted. ``cuts``: traffic
-    entries of a box (number) up to a seq go; ``sent``: ids of the messages by the seq of this box's entry;
-    ``effects`` change the queues in memory after the
-    commit, in that order; ``messages`` of this box, and ``dropped_nodes``, are told about.
+    messages, which are not counted. ``cuts``: traffic entries of a box (number) up to a seq go; ``sent``:
+    ids of the messages by the seq of this box's entry; ``relay`` are facts about memberships, of this box
+    and others, at ``clock``; ``effects`` change the queues in memory after the commit, in that order;
+    ``messages`` of this box, and ``dropped_nodes``, are told about.
     """
 
     entries: list[tuple[int, Entry]] = field(default_factory=list)
@@ -64,6 +64,8 @@ class Write:
     messages: list[Message] = field(default_factory=list)
     sent: dict[int, list[int]] = field(default_factory=dict)
     dropped_nodes: list[int] = field(default_factory=list)
+    relay: list[RelayFact] = field(default_factory=list)
+    clock: int = 0
 
     @property
     def empty(self) -> bool:
@@ -159,6 +161,7 @@ class Database:
                 self._touched.update(accounts.write(execute, change))
             many("INSERT OR IGNORE INTO fresh VALUES (?, ?, ?, ?, ?, ?, ?, ?)", write.fresh)
             self._change_queues(write, written)
+            relay.write(execute, write.relay, write.clock)
             many(
                 "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)",
                 [
@@ -178,7 +181,7 @@ class Database:
         self.syncs += 1
         self._wal_octets += sum(len(row[5]) + 232 + len(row[6] or b"") for row in write.fresh)
         self._wal_octets += sum(len(e.body) for _, e in write.entries) + PAGE * (
-            3 + len(write.changes) + len(write.acks) // 20
+            3 + len(write.changes) + (len(write.acks) + len(write.relay)) // 20
         )
         return written
 

@@ -24,11 +24,13 @@ from appliance.site.facts import (
     Inherited,
     LastingFact,
     NodeDropped,
+    Outgoing,
+    Relayed,
     Requested,
     Sent,
     TrafficFact,
 )
-from appliance.store import accounts, keys, reading
+from appliance.store import accounts, keys, reading, relay
 from appliance.store.agreeing import agree
 from appliance.store.arrivals import BadEntries, Position, Positions
 from appliance.store.database import Database, Spilled, Write, Written
@@ -222,6 +224,10 @@ class Ledger:
         ]
         if asked:
             known.requests = await self.read(reading.find_requests, self.keys_since, asked)
+        if relayed := [(f.membership, f.upid) for one in fresh for f in one.facts if isinstance(f, Relayed)]:
+            known.relayed = await self.read(relay.find_relayed, relayed)
+        if outgoing := [(f.node, f.key) for one in fresh for f in one.facts if isinstance(f, Outgoing)]:
+            known.outgoing = await self.read(relay.find_outgoing, outgoing)
         for one in fresh:
             self.scene.mint.saw(one.entry.clock)
         taken = self.taking.take(fresh, self.numbers | {b: n for n, b, _ in write.boxes}, known, write)
@@ -261,13 +267,11 @@ class Ledger:
         while at := next((n for n, f in enumerate(write.traffic) if isinstance(f, Inherited)), -1) + 1:
             fact = write.traffic[at - 1]
             assert isinstance(fact, Inherited)
-            pending = self.queues.nodes.get(fact.source)
-            msgids = set(await self.read(reading.queue_of, fact.source))
-            if pending is not None:
-                msgids.update(pending.recent[0], pending.recent[1])
-            msgids.update(m for m, absent in self.queues.absent.items() if fact.source in absent.nodes)
+            msgids = set(fact.only) or await self._queue_of(fact)
             told: dict[int, Sent] = {}
             for earlier in write.traffic[: at - 1]:
+                if fact.since or fact.only:
+                    break  # what is asked for was there before
                 if isinstance(earlier, Sent) and fact.source in earlier.nodes:
                     told[earlier.msgid] = earlier
                 elif isinstance(earlier, Acked) and earlier.node == fact.source:
@@ -284,6 +288,17 @@ class Ledger:
                     rows = write.quietly_queued if absent else write.queued
                     rows.append((fact.node, more.rank, more.msgid, more.size))
             write.traffic[at - 1 : at] = extended
+
+    async def _queue_of(self, fact: Inherited) -> set[int]:
+        """What of its source's queue the new node gets."""
+        pending = self.queues.nodes.get(fact.source)
+        msgids = set(await self.read(reading.queue_of, fact.source))
+        if pending is not None:
+            msgids.update(pending.recent[0], pending.recent[1])
+        msgids.update(m for m, absent in self.queues.absent.items() if fact.source in absent.nodes)
+        if not fact.since:
+            return msgids
+        return await self.read(reading.whole, [msgid for msgid in msgids if msgid > fact.since])
 
     async def record(self, write: Write) -> Written:
         """Put it into the journal and the tables; nothing if there is nothing."""
@@ -372,6 +387,11 @@ class Ledger:
             write.lasting += decision.lasting
             write.traffic += decision.traffic
             write.messages += decision.messages
+            if decision.relay:
+                write.traffic += decision.relay
+                write.relay += decision.relay
+            for acked in decision.acks:
+                self._ack_for(*acked, write)
             if key is not None and decision.error is None:
                 sent = decision.messages
                 others: tuple[int, ...] = ()
@@ -380,6 +400,13 @@ class Ledger:
                 write.traffic.append(Requested(*key, decision.msgid, decision.posted_ms, others))
                 links[key] = job.link
         return links, len(jobs)
+
+    def _ack_for(self, node: int, msgid: int, write: Write) -> None:
+        """A decision says that a node has a message."""
+        write.traffic.append(Acked(node, (msgid,)))
+        if not self.queues.is_recent(node, msgid):
+            rows = write.quiet_acks if msgid in self.queues.absent else write.acks
+            rows.append((node, msgid))
 
     def _decide(self, job: Job, low: bool) -> Decision:
         if low and job.takes_room:
@@ -396,6 +423,7 @@ class Ledger:
 
     def _make_entries(self, write: Write) -> None:
         """Sign what this box says: lasting facts first."""
+        write.clock = self.scene.mint.last
         head = self.head
         digests = {fact.msgid: fact.digest for fact in write.traffic if isinstance(fact, Sent)}
         write.fresh += [

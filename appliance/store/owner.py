@@ -27,6 +27,7 @@ from appliance.store.errors import DiskFull, StoreBroken, StoreError, Unstorable
 from appliance.store.inbox import Acks, Batch, Inbox
 from appliance.store.jobs import Job, StoreSettings
 from appliance.store.ledger import Ledger
+from appliance.store.relay import Relay
 from appliance.store.taking import Checked
 from appliance.store.upkeep import Upkeep
 
@@ -59,6 +60,7 @@ class Owner:
         upkeep: Upkeep,
         settings: StoreSettings,
         on_entries: list[Callable[[Sequence[Arrival]], None]],
+        relay: Relay,
     ) -> None:
         self.publish: Callable[[Sequence[Message]], None] = lambda messages: None
         self.on_dropped: Callable[[Sequence[int]], None] = lambda nodes: None
@@ -71,6 +73,7 @@ class Owner:
         self._upkeep = upkeep
         self._settings = settings
         self._on_entries = on_entries
+        self._relay = relay
         self._stopping = False
         self._performing: set[trio.Event] = set()
 
@@ -257,6 +260,7 @@ class Owner:
                 decided,
             )
         self.deliver(taken.messages)
+        self._relay.told(write.relay)
         for fact in write.changes:
             if isinstance(fact, BoxRevoked):
                 self._copies.forget(fact.box)

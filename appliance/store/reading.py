@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -27,6 +28,7 @@ PLACES = 256
 
 Boxes = dict[int, tuple[str, bytes]]
 """Box id and public key by number."""
+DATALEN = re.compile(rb'"datalen":([0-9]+)', re.IGNORECASE)
 NOBODY = ("", b"")
 """A box that is not known."""
 
@@ -292,6 +294,22 @@ def sent_again(connection: sqlite3.Connection, msgids: Iterable[int]) -> list[Se
             if not digest:  # written before there was a column for it
                 digest = content_digest(head, blob or hashlib.sha256(data or b"").digest())
             found.append(Sent(msgid, rank, sender, digest, size, (), blob))
+    return found
+
+
+def whole(connection: sqlite3.Connection, msgids: Iterable[int]) -> set[int]:
+    """Those of the messages of which all data are kept: an archive may have let go of attachments."""
+    found = set()
+    for msgid in msgids:
+        row = connection.execute(
+            "SELECT head, size FROM fresh WHERE msgid = ?1"
+            " UNION ALL SELECT head, size FROM message WHERE msgid = ?1",
+            (msgid,),
+        ).fetchone()
+        if row:
+            said = DATALEN.search(row[0])
+            if said is None or int(said[1]) == row[1]:
+                found.add(msgid)
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 3
+VERSION = 4
 """Kept in ``PRAGMA user_version``; sqlite-utils' own table says which migrations have run."""
 
 TABLES_1 = """
@@ -159,6 +159,65 @@ UPDATE meta SET value = 0 WHERE key = 'facts';
 """
 
 
+TABLES_4 = """
+-- Accounts at other sites. A node of role 'out' or 'archive' is only a queue; membership 0 is this site.
+ALTER TABLE node ADD COLUMN membership INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE node ADD COLUMN role TEXT NOT NULL DEFAULT 'device';
+
+CREATE TABLE membership (
+    number INTEGER PRIMARY KEY,
+    member INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    at INTEGER NOT NULL
+) STRICT;
+
+-- The last word about each: see appliance/site/memberships.py.
+CREATE TABLE membership_field (
+    membership INTEGER NOT NULL,
+    field TEXT NOT NULL,
+    value TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (membership, field)
+) WITHOUT ROWID, STRICT;
+
+-- What each box (id) logs in with, sealed for it; and the key to seal for a box.
+CREATE TABLE credential (
+    membership INTEGER NOT NULL,
+    box TEXT NOT NULL,
+    sealed BLOB NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (membership, box)
+) WITHOUT ROWID, STRICT;
+CREATE TABLE sealing (box TEXT PRIMARY KEY, public BLOB NOT NULL, at INTEGER NOT NULL) STRICT;
+
+-- Which message of ours (0: none) is which of a membership's site. clock: of the entry that said so.
+CREATE TABLE relayed (
+    membership INTEGER NOT NULL,
+    upid INTEGER NOT NULL,
+    msgid INTEGER NOT NULL,
+    clock INTEGER NOT NULL,
+    PRIMARY KEY (membership, upid)
+) WITHOUT ROWID, STRICT;
+CREATE INDEX relayed_message ON relayed (msgid) WHERE msgid <> 0;
+
+-- Requests of devices to a membership's site, and what it said: answered is the clock of the entry that says
+-- so, 0 before.
+CREATE TABLE outgoing (
+    msgid INTEGER PRIMARY KEY,
+    membership INTEGER NOT NULL,
+    node INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    id TEXT NOT NULL,                 -- the device's
+    upid INTEGER NOT NULL DEFAULT 0,
+    posted_ms INTEGER NOT NULL DEFAULT 0,
+    error TEXT NOT NULL DEFAULT '',
+    answered INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX outgoing_waiting ON outgoing (membership, msgid) WHERE answered = 0;
+CREATE INDEX outgoing_key ON outgoing (node, key);
+"""
+
+
 class SchemaError(Exception):
     """The database cannot be used by this version; the text says why."""
 
@@ -190,6 +249,11 @@ def prepare(connection: sqlite3.Connection) -> None:
     @migrations()
     def tables_3(db: Database) -> None:
         for statement in _statements(TABLES_3):
+            db.execute(statement)
+
+    @migrations()
+    def tables_4(db: Database) -> None:
+        for statement in _statements(TABLES_4):
             db.execute(statement)
 
     migrations.apply(Database(connection))

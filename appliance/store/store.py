@@ -36,6 +36,7 @@ from appliance.store.journal import KEY_NAME, BoxKey
 from appliance.store.ledger import Ledger
 from appliance.store.owner import Owner
 from appliance.store.queues import Excluded, Queues
+from appliance.store.relay import Relay
 from appliance.store.replica import Replica
 from appliance.store.upkeep import Upkeep
 
@@ -64,6 +65,7 @@ class Store:
             self._database, self._ledger, self.blobs, self.cache, self.disk, settings, self._committed
         )
         self.replica = Replica(self._ledger, self.blobs, self._deliver, self._submit_batch)
+        self.relay = Relay(self._ledger)
         self.healing = Healing(folder, self._ledger, self.blobs, self.cache, self.replica)
         self._owner = Owner(
             self._ledger,
@@ -74,6 +76,7 @@ class Store:
             self.upkeep,
             settings,
             self.replica.on_entries,
+            self.relay,
         )
 
     @classmethod

@@ -68,10 +68,14 @@ def fits(octets: Octets, size: int, blob: bytes | None, digest: bytes) -> bool:
 
 @dataclass(slots=True)
 class Known:
-    """What the tables say about what the arrivals name: messages that have a row, keys of requests."""
+    """What the tables say about what the arrivals name: messages that have a row, keys of requests, messages
+    of other sites, requests to them.
+    """
 
     messages: set[int] = field(default_factory=set)
     requests: dict[tuple[int, bytes], Done] = field(default_factory=dict)
+    relayed: dict[tuple[int, int], int] = field(default_factory=dict)
+    outgoing: dict[tuple[int, bytes], int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -139,6 +143,8 @@ class Taking:
                 self._requested(fact)
             case facts.Inherited():
                 pass
+            case facts.Relayed() | facts.Outgoing() | facts.Outcome():
+                self._relay(fact)
             case _:
                 self._lasting(fact)
 
@@ -205,6 +211,21 @@ class Taking:
             absent = self._queues.absent.get(msgid)
             acks = self._write.acks if absent is None else self._write.quiet_acks
             acks.append((fact.node, msgid))
+
+    def _relay(self, fact: facts.RelayFact) -> None:
+        """Of two messages that are the same one of a site, and of two that are the same request, nobody gets
+        the second any more."""
+        if not isinstance(fact, facts.Outcome):
+            if fact.membership not in self._site.memberships:
+                return
+            known = self._known
+            if isinstance(fact, facts.Relayed):
+                there = known.relayed.setdefault((fact.membership, fact.upid), fact.msgid)
+            else:
+                there = known.outgoing.setdefault((fact.node, fact.key), fact.msgid)
+            if there and fact.msgid and there != fact.msgid:
+                self._taken.void.append(max(there, fact.msgid))
+        self._write.relay.append(fact)
 
     def _requested(self, fact: Requested) -> None:
         key = fact.node, fact.key

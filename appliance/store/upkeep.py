@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from appliance.log import get_logger
-from appliance.store import reading
+from appliance.store import reading, relay
 from appliance.store.blobs import Blobs
 from appliance.store.cache import Cache
 from appliance.store.cutting import Cutter
@@ -26,6 +26,7 @@ from appliance.store.ledger import Ledger
 log = get_logger(__name__)
 
 CUT_EVERY_S = 600.0
+FORGET_EVERY_S = 86_400.0
 BALLAST_EVERY_S = 60.0
 FULL_REST_S = 10.0
 """How long large writes are left alone after one found no space."""
@@ -59,6 +60,7 @@ class Upkeep:
         self._committed = committed
         self._last_spill = self._last_ballast = time.monotonic()
         self._rest_until = -math.inf
+        self._last_forgotten = -math.inf
         self._last_cut = -math.inf  # soon: a box that is switched off often has to come to it, too
 
     @property
@@ -133,6 +135,9 @@ class Upkeep:
             self._committed(write)
             if more:
                 self._last_cut = now - CUT_EVERY_S
+            elif now - self._last_forgotten > FORGET_EVERY_S:
+                self._last_forgotten = now
+                await self._ledger.read(relay.forget, self._ledger.clock)
         except DiskFull as error:
             self._rest_until = now + FULL_REST_S
             await self.make_room(error, "journal not cut")

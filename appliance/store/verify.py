@@ -133,7 +133,7 @@ class _Check:
                     yield f"the accounts' tables do not fit together: {type(fact).__name__} is about nothing"
         except LookupError as error:
             yield f"the accounts' tables do not fit together: {error!r}"
-        for name in ("members", "nodes", "groups", "aliases", "alias_at", "boxes"):
+        for name in ("members", "nodes", "groups", "aliases", "alias_at", "boxes", "memberships", "sealing"):
             for key in {*getattr(want, name), *getattr(have, name)}:
                 if _plain(getattr(want, name).get(key)) != _plain(getattr(have, name).get(key)):
                     yield f"{name}: {key} is not what the journal says"
@@ -269,14 +269,13 @@ class _Replay:
             case facts.Inherited():
                 for msgid, (rank, size) in list(self.queues.get(fact.source, {}).items()):
                     self._add(fact.node, msgid, rank, size)
-            case facts.Requested():
+            case facts.Requested() | facts.Relayed() | facts.Outgoing() | facts.Outcome():
                 pass
-            case facts.NodeDropped():
-                self.site.apply(fact)
-                for msgid in self.queues.pop(fact.node, {}):
-                    self._less(msgid)
             case _:
-                self.site.apply(fact)
+                for change in self.site.apply(fact):
+                    if isinstance(change, facts.NodeDropped):
+                        for msgid in self.queues.pop(change.node, {}):
+                            self._less(msgid)
 
     def _sent(self, fact: facts.Sent) -> None:
         self.sent[fact.msgid] = fact

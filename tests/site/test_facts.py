@@ -25,6 +25,7 @@ FIELDS: dict[Any, st.SearchStrategy[Any]] = {
     tuple[str, ...]: st.lists(texts, max_size=5).map(tuple),
     tuple[int, ...]: st.lists(numbers, max_size=5).map(tuple),
     facts.Role: st.sampled_from(get_args(facts.Role)),
+    facts.NodeRole: st.sampled_from(get_args(facts.NodeRole)),
 }
 KINDS: tuple[type[facts.Fact], ...] = (*get_args(LastingFact), *get_args(TrafficFact))
 
