@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import os
 import shutil
 import sqlite3
@@ -21,7 +20,7 @@ import trio
 from appliance import wire
 from appliance.site import Payload, decode_facts
 from appliance.store import SchemaError, StoreBroken, verify
-from appliance.store.journal import GENESIS, BoxKey, Checker, write_synced
+from appliance.store.journal import GENESIS, BoxKey, Checker
 from appliance.store.reading import PLACES, boxes, read_entries
 from tests.store import kit
 
@@ -240,15 +239,6 @@ def test_the_checker_follows_one_journal_in_order(tmp_path: Path) -> None:
     assert key.box != other.box and len(key.box) == 8
 
 
-def test_a_key_file_is_private_and_the_same_at_the_next_start(tmp_path: Path) -> None:
-    path = tmp_path / "key"
-    key = BoxKey.load_or_create(path)
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert BoxKey.load_or_create(path).public == BoxKey.load(path).public == key.public
-    with pytest.raises(ValueError, match="missing"):
-        BoxKey.load(tmp_path / "none")
-
-
 def test_entries_that_are_missing_at_the_end_are_found_if_the_tables_went_further(tmp_path: Path) -> None:
     async def main() -> None:
         async with kit.running(tmp_path) as store:
@@ -335,28 +325,6 @@ def test_a_flipped_octet_anywhere_in_a_used_page_is_found_or_harmless(made: Path
     assert found
 
 
-def test_a_small_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A nearly full disk takes the first half, and then no more."""
-    path, real, room = tmp_path / "file", os.write, 150
-    write_synced(path, b"old" * 50)
-
-    def write(fd: int, octets: Any) -> int:
-        nonlocal room
-        if not room:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        done = real(fd, octets[:room])
-        room -= done
-        return done
-
-    monkeypatch.setattr(os, "write", write)
-    with pytest.raises(OSError, match="No space"):
-        write_synced(path, b"new" * 100)
-    assert path.read_bytes() == b"old" * 50
-    room = 300
-    write_synced(path, b"new" * 100)
-    assert path.read_bytes() == b"new" * 100
-
-
 def test_pages_that_do_not_add_up_are_found(folder: Path) -> None:
     octets = bytearray((folder / "pocket.db").read_bytes())
     octets[39] ^= 1  # how many pages are free
@@ -414,25 +382,6 @@ def test_verify_of_what_is_no_database_is_a_problem(tmp_path: Path) -> None:
 
 
 # opening
-
-
-def test_a_key_of_another_box_is_refused(folder: Path) -> None:
-    (folder / "box.key").write_bytes(bytes(32))
-    with pytest.raises(ValueError, match="different boxes"):
-        kit.opened(folder)
-
-
-def test_a_key_file_that_is_none_is_refused(folder: Path) -> None:
-    (folder / "box.key").write_bytes(b"short")
-    with pytest.raises(ValueError, match="no box key"):
-        kit.opened(folder)
-
-
-def test_a_lost_key_is_not_replaced_by_a_new_one(folder: Path) -> None:
-    (folder / "box.key").unlink()
-    with pytest.raises(ValueError, match="backup"):
-        kit.opened(folder)
-    assert not (folder / "box.key").exists()
 
 
 def test_data_of_a_newer_version_is_refused(folder: Path) -> None:

@@ -3,81 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
 
 from appliance.site.facts import Sent, decode_facts
-from appliance.store import BadEntries, Scrubber, Store, StoreError, verify
-from appliance.store.scrub import Found, Scan
+from appliance.store import BadEntries, verify
 from tests.store import kit
-
-
-def whole(folder: Path) -> Found:
-    """What a scan finds, in one."""
-    scan, all_found = Scan(folder), Found()
-    while (found := scan.step()) is not None:
-        all_found.octets += found.octets
-        all_found.entries += found.entries
-        all_found.messages += found.messages
-        all_found.blobs += found.blobs
-        all_found.problems += found.problems
-    scan.close()
-    return all_found
-
-
-def nothing(found: Found) -> bool:
-    return not (found.entries or found.messages or found.blobs or found.problems)
-
-
-def flip(octets: bytes, bit: int = 77) -> bytes:
-    turned = bytearray(octets)
-    turned[bit // 8 % len(turned)] ^= 1 << bit % 8
-    return bytes(turned)
-
-
-def flip_in_file(path: Path, needle: bytes) -> int:
-    """Turn over one bit of each place in the file where these octets are."""
-    content = bytearray(path.read_bytes())
-    count, at = 0, content.find(needle)
-    while at >= 0:
-        content[at + len(needle) // 2] ^= 4
-        count, at = count + 1, content.find(needle, at + len(needle))
-    with open(path, "r+b") as file:
-        file.write(content)
-    return count
-
-
-def blob_path(folder: Path) -> Path:
-    [path] = (folder / "blobs").glob("??/*")
-    return path
+from tests.store.damage import blob_path, flip, flip_in_file, nothing, scrubbed, whole
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("appliance.store.scrubber.LOOK_S", 0.01)
-
-
-def nobody(reason: str | None) -> None: ...
-
-
-async def scrubbed(folder: Path, store: Store, warn: Callable[[str | None], None] = nobody) -> Any:
-    """A round at once; what was said of it."""
-    scrubber = Scrubber(folder, store, 1, 1 << 30, warn)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(scrubber.run)
-        scrubber.hurry()
-        with trio.fail_after(20):
-            while scrubber.state()["running"]:  # noqa: ASYNC110
-                await trio.sleep(0.01)
-        await trio.sleep(0.05)
-        state = scrubber.state()
-        nursery.cancel_scope.cancel()
-    return state
 
 
 def test_nothing_is_wrong_with_what_is_right(tmp_path: Path) -> None:
@@ -407,65 +347,3 @@ def test_a_torn_database_is_told_with_what_to_do(tmp_path: Path) -> None:
     path.write_bytes(content)
     [problem] = whole(tmp_path).problems
     assert "damaged" in problem and "backup" in problem
-
-
-def test_the_store_goes_on_meanwhile(tmp_path: Path) -> None:
-    """Acknowledgements, spills and cuts beside a scan; no false alarm, nothing lost."""
-
-    async def main() -> None:
-        async with kit.running(tmp_path, spill_weight=40) as store:
-            ann, bob = await kit.members(store, 2)
-            told: list[int] = []
-
-            async def post() -> None:
-                for turn in range(400):
-                    size = kit.LARGE if turn % 40 == 0 else 30
-                    msgid = (await ann.post([bob.uid], b"%04d" % turn * (size // 4))).msgid
-                    if turn % 3:
-                        store.ack(bob.node, msgid)
-                    else:
-                        told.append(msgid)
-
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(post)
-                for _ in range(10):
-                    state = await scrubbed(tmp_path, store)
-                    assert state["found"] == 0, state
-            assert store.healing.found == 0
-            assert await kit.pending_ids(store, bob.node) == told
-
-    kit.run(main)
-
-
-def test_it_keeps_to_its_share(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with kit.running(tmp_path) as store:
-            ann, bob = await kit.members(store, 2)
-            for turn in range(8):
-                await ann.post([bob.uid], b"%d" % turn * 1_000_000)
-            scrubber = Scrubber(tmp_path, store, 50, 60 << 20, lambda reason: None)
-            began = trio.current_time()
-            await scrubber._go(hurry=False)
-            assert 6.5 < trio.current_time() - began < 12, "8 MB at 1 MiB a second"
-            assert scrubber.state()["octets"] > 8_000_000
-
-    kit.run(main)
-
-
-def test_a_store_that_ended_ends_the_scan_without_a_fuss(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with kit.running(tmp_path) as store:
-            ann, bob = await kit.members(store, 2)
-            await ann.post([bob.uid], b"data")
-
-        def broken(function: Any, *args: Any) -> Any:
-            raise StoreError("the store is closed")
-
-        scrubber = Scrubber(tmp_path, store, 1, 1 << 30, lambda reason: None)
-        store._ledger.read = broken  # type: ignore[method-assign]
-        (tmp_path / "blobs" / "00").mkdir()
-        (tmp_path / "blobs" / "00" / bytes(32).hex()).write_bytes(b"not that")
-        await scrubber._go(hurry=True)
-        assert "could not go on" in scrubber.state()["problems"][-1]
-
-    kit.run(main)
