@@ -34,6 +34,8 @@ class Device(Line):
         self.uid, self.node = uid, node
         self.lazy = lazy
         self.ready = False
+        self.quiet = False
+        """Whether it asks for nothing."""
         self.waiting: dict[str, Wish] = {}
         self._held: deque[int] = deque()
         self._large: wire.Message | None = None
@@ -182,12 +184,16 @@ class Household:
                 device.enter()
         self.settle(within_s)
 
-    def send_away(self, number: int) -> None:
-        """A device that will not log in after the next end, until it is called back."""
+    def send_away(self, number: int, quiet: bool = False) -> None:
+        """A device that will not log in after the next end, until it is called back. A quiet one asks for
+        nothing before it goes, so that it has no request that it would send again when it is back.
+        """
         self.devices[number].account.away = True
+        self.devices[number].quiet = quiet
 
     def call_back(self, number: int) -> None:
         """It logs in after the next end."""
+        self.devices[number].quiet = False
         self.ledger.is_back(self.devices[number].account)
 
     def settle(self, within_s: float) -> None:
@@ -236,7 +242,7 @@ class Household:
     # wishes
 
     def _write(self, device: Device) -> None:
-        while device.ready and len(device.waiting) < IN_FLIGHT:
+        while device.ready and not device.quiet and len(device.waiting) < IN_FLIGHT:
             self._random.choices(
                 (self._post, self._post_group, self._post_large, self._note, self._ping, self._alias),
                 (60, 10, 8, 8, 8, 3),
