@@ -12,6 +12,7 @@ import trio
 from appliance.health import Health
 from appliance.peering import Peering, place_of, tell_place
 from appliance.peering.admitting import Admitting
+from appliance.peering.losses import Losses
 from appliance.replication import hub
 from appliance.replication.hub import Hub
 from appliance.replication.identity import Identity
@@ -65,6 +66,10 @@ def make_hub(
     mending = Mending(store.healing, links)
     links.on_tell.append(mending.heard)
     links.companions.append(mending.run)
+    losses = Losses(store, peering().standing, health, links.tell, lambda: links.fetcher.is_stuck)
+    links.on_tell.append(losses.heard)
+    links.companions.append(losses.run)
+    links.on_link.append(lambda box, up: losses.parted(box))
     service.company.tell = links.tell
     links.on_link.append(partial(_in_reach, service))
     store.upkeep.needed = partial(needed, store, links)

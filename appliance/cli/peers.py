@@ -148,6 +148,8 @@ def peer_list(data: Path, as_json: bool) -> None:
         )
         click.echo(table(("BOX", "ID", "STATE", "BEHIND", "ADDRESS", "SEEN"), rows))
     click.echo(facts(standing(result)))
+    if missing := dig(result, "missing"):
+        click.echo(f"! {printable(str(missing))}")
     if len(boxes) == 1 and not joining:
         click.echo("there is one box only: invite another one with   pocket peer invite")
 

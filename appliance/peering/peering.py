@@ -195,6 +195,7 @@ class Peering:
             "announced": self._store.key.short,
             "joining": None,
             "gave_up": self.gave_up,
+            "missing": self.standing.missing,
             **{key: figures[key] for key in ("copies", "one_copy_acks", "safe_to_unplug", "why")},
             "boxes": [self.standing.describe(box) for box in self.standing.all],
         }

@@ -41,6 +41,8 @@ class Standing:
     def __init__(self, store: Store, links: Links) -> None:
         self._store = store
         self._links = links
+        self.missing: str | None = None
+        """What waits for something that only a box out of reach can have, and what to do."""
 
     @property
     def own(self) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from appliance import wire
 from appliance.site import facts
 from appliance.site.message import Decision, Payload
 from appliance.site.mint import BOXES
@@ -12,6 +14,8 @@ from appliance.site.names import length_problem
 from appliance.site.scene import Scene
 from appliance.site.state import Box, NameLost
 
+SHOWN_MAX = 20
+NAMES_MAX = 10
 BOXES_MAX = 8
 """Boxes of a site that are not revoked, and have not become others."""
 HEIRS_MAX = 4
@@ -101,6 +105,18 @@ def set_identity(scene: Scene, name: str, cert: str, key: str) -> Decision:
     return Decision(lasting=[facts.IdentitySet(name, cert, key, scene.mint.id())])
 
 
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A message of which no box has the octets, or the file: ``sender`` is a member's number, ``nodes`` are
+    those that waited for it.
+    """
+
+    msgid: int
+    sender: int
+    size: int
+    nodes: tuple[int, ...]
+
+
 def tell_lost(scene: Scene, lost: NameLost) -> Decision:
     """Tell members that a name of theirs is another's: a message from themselves to all their devices."""
     decision = Decision(posted_ms=scene.now_ms)
@@ -118,10 +134,48 @@ def tell_lost(scene: Scene, lost: NameLost) -> Decision:
             " It belongs to whoever had it first, which was not you. Your account goes on as before: take"
             " another name."
         )
-    head = json.dumps({"alias": "", "attach": [], "cc": [], "subject": subject, "threadid": ""}).encode()
-    payload = Payload.of(head + text.encode())
+    payload, datahead = _letter(subject, text)
     for number in lost.members:
         member = scene.site.members.get(number)
         if member is not None:
-            scene.send(decision, "delivery", number, member.nodes, payload, datahead=len(head))
+            scene.send(decision, "delivery", number, member.nodes, payload, datahead=datahead)
     return decision
+
+
+def tell_gone(scene: Scene, gone: Sequence[Gone], boxes: Sequence[str]) -> Decision:
+    """Tell members that what they sent is lost with a box: a message from themselves to all their devices."""
+    decision = Decision(posted_ms=scene.now_ms)
+    by_sender: dict[int, list[Gone]] = {}
+    for one in gone:
+        by_sender.setdefault(one.sender, []).append(one)
+    for number, lost in sorted(by_sender.items()):
+        member = scene.site.members.get(number)
+        if member is None:
+            continue
+        what = "a message" if len(lost) == 1 else f"{len(lost)} messages"
+        lines = [_described(scene, one) for one in lost[:SHOWN_MAX]]
+        if len(lost) > SHOWN_MAX:
+            lines.append(f"- and {len(lost) - SHOWN_MAX} more")
+        text = (
+            f"The box {' or '.join(boxes)} broke or was put out before any other box had what was in it. Not"
+            " all devices that it was for have got it: please send it again.\n\n" + "\n".join(lines)
+        )
+        payload, datahead = _letter(f"What was in {what} of yours is lost", text)
+        scene.send(decision, "delivery", number, member.nodes, payload, datahead=datahead)
+    return decision
+
+
+def _described(scene: Scene, gone: Gone) -> str:
+    site = scene.site
+    members = dict.fromkeys(site.nodes[node].member for node in gone.nodes if node in site.nodes)
+    to = [site.members[number] for number in members if number != gone.sender]
+    names = ", ".join(member.aliases[0] if member.aliases else member.uid for member in to[:NAMES_MAX])
+    more = f" and {len(to) - NAMES_MAX} more" if len(to) > NAMES_MAX else ""
+    posted = wire.format_posted(gone.msgid // 1_000_000)
+    return f"- {posted}, {gone.size:,} octets, to {names or 'your own devices'}{more}"
+
+
+def _letter(subject: str, text: str) -> tuple[Payload, int]:
+    """A post as clients write it, and the length of its datahead (TMTP revision 1, section 6)."""
+    head = json.dumps({"alias": "", "attach": [], "cc": [], "subject": subject, "threadid": ""}).encode()
+    return Payload.of(head + text.encode()), len(head)

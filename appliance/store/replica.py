@@ -10,6 +10,7 @@ import trio
 
 from appliance.log import get_logger
 from appliance.site import TRAFFIC, Message
+from appliance.site.boxes import Gone
 from appliance.site.facts import BoxAdded, Sent, decode_facts
 from appliance.store import reading
 from appliance.store.arrivals import Arrival, BadEntries, Gap, Octets, Positions
@@ -160,6 +161,21 @@ class Replica:
         """Pending messages whose octets are not here."""
         return [
             msgid for msgid, absent in self._ledger.queues.absent.items() if not absent.head and absent.nodes
+        ]
+
+    def lacking(self) -> list[int]:
+        """Pending messages of which the octets or the file are not here."""
+        return [msgid for msgid, absent in self._ledger.queues.absent.items() if absent.nodes]
+
+    async def gone(self, msgids: Sequence[int]) -> list[Gone]:
+        """What is known of those of the messages that are ``lacking``."""
+        async with self._ledger.lock:
+            facts = await self._ledger.read(reading.sent_again, msgids)
+        absent = self._ledger.queues.absent
+        return [
+            Gone(fact.msgid, fact.sender, fact.size, tuple(sorted(absent[fact.msgid].nodes)))
+            for fact in facts
+            if fact.msgid in absent and absent[fact.msgid].nodes
         ]
 
     async def octets(self, msgids: Sequence[int]) -> list[Octets]:

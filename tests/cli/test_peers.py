@@ -131,6 +131,11 @@ def test_the_box_that_invites_is_found(pocket, monkeypatch):
     assert ("peer.join", {"addresses": ["=192.168.1.5:4433"], "code": "14821396"}) in pocket.asked
 
 
+def test_list_says_what_only_a_box_that_is_away_can_have(pocket):
+    pocket.answers(peer_list=LISTED | {"missing": "what is in 2 messages has yet to come"})
+    assert pocket("peer", "list").splitlines()[-1] == "! what is in 2 messages has yet to come"
+
+
 def test_list_says_who_has_what_and_whether_this_box_may_go(pocket):
     pocket.answers(peer_list=LISTED)
     assert pocket("peer", "list").splitlines() == [

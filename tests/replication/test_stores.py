@@ -62,10 +62,10 @@ class RealBox(Box):
 
 
 @asynccontextmanager
-async def first_box(home: Home):
+async def first_box(home: Home, kind: type[RealBox] = RealBox):
     """A box that has a site, in a nursery where others may run."""
     async with trio.open_nursery() as nursery:
-        a = RealBox(home, home.folder / "first")
+        a = kind(home, home.folder / "first")
         nursery.start_soon(a.store.run)
         key = a.store.key
         await a.store.perform(lambda scene: add_box(scene, key.box, key.public, "first", scene.mint.box))
