@@ -105,6 +105,29 @@ class Relay:
             ids = {m for m in recent if m > after and m % 16 == slot}.union(found) - queues.absent.keys()
             return await self._ledger.read(reading.read_messages, sorted(ids)[:limit], ARCHIVED_OCTETS)
 
+    async def archived_ids(self, node: int, after: int, limit: int) -> list[int]:
+        """The ids of what an archive has above ``after``, in order, whichever box made them; those whose
+        octets have yet to come are left out.
+        """
+        queues = self._ledger.queues
+        async with self._ledger.lock:
+            found = await self._ledger.read(_ids, node, after, limit + len(queues.absent))
+            pending = queues.nodes.get(node)
+            recent = pending.recent[1] if pending is not None else {}
+            return sorted({m for m in recent if m > after}.union(found) - queues.absent.keys())[:limit]
+
+    async def awaited(self, node: int, msgids: Sequence[int]) -> set[int]:
+        """Those of the messages that another node than ``node`` has yet to get."""
+        queues = self._ledger.queues
+        async with self._ledger.lock:
+            stored = await self._ledger.read(reading.waiting_nodes, msgids)
+        waiting = {msgid: set(nodes) for msgid, nodes in stored.items()}
+        for msgid in msgids:
+            nodes = waiting.setdefault(msgid, set())
+            nodes.update(number for number in queues.nodes if queues.is_recent(number, msgid))
+            nodes.update(queues.absent[msgid].nodes if msgid in queues.absent else ())
+        return {msgid for msgid, nodes in waiting.items() if nodes - {node}}
+
     def told(self, facts: Iterable[RelayFact]) -> None:
         """These are on stable storage."""
         for fact in facts:
@@ -200,6 +223,14 @@ def said_again(connection: sqlite3.Connection, msgids: Sequence[int]) -> list[Re
 def _items(connection: sqlite3.Connection, where: str, value: Any) -> list[Item]:
     rows = connection.execute(f"SELECT {ITEM} FROM outgoing WHERE {where} ORDER BY msgid", (value,))
     return [Item(*row) for row in rows]
+
+
+def _ids(connection: sqlite3.Connection, node: int, after: int, limit: int) -> list[int]:
+    rows = connection.execute(
+        "SELECT msgid FROM queue WHERE node = ? AND rank = 1 AND msgid > ? ORDER BY msgid LIMIT ?",
+        (node, after, limit),
+    )
+    return [msgid for (msgid,) in rows]
 
 
 def _archived(connection: sqlite3.Connection, node: int, slot: int, after: int, limit: int) -> list[int]:
