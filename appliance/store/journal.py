@@ -8,6 +8,7 @@ entry breaks the chain for whoever holds the next one.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 from dataclasses import dataclass
 from functools import lru_cache
@@ -77,6 +78,11 @@ class BoxKey:
         """A new entry."""
         digest = Entry(self.box, seq, clock, kind, prev, body).digest()
         return Entry(self.box, seq, clock, kind, prev, body, self._private.sign(digest))
+
+    def derive(self, purpose: bytes) -> bytes:
+        """32 secret octets that follow from this key, for another purpose than signing (HKDF-SHA256)."""
+        extracted = hmac.digest(bytes(32), self._private.private_bytes_raw(), "sha256")
+        return hmac.digest(extracted, purpose + b"\x01", "sha256")
 
 
 def box_id(public: bytes) -> str:

@@ -45,7 +45,7 @@ from .requests import (
     UserEdit,
     has_data,
 )
-from .server import Event, ServerLink
+from .server import Event, ServerLink, request_of
 from .stamps import format_id, format_posted, parse_id, parse_posted
 from .states import State
 
@@ -97,4 +97,5 @@ __all__ = [
     "parse_id",
     "parse_posted",
     "reasons",
+    "request_of",
 ]

@@ -7,9 +7,9 @@ from . import fast, reasons
 from .canonical import HEADER_MAX, canonical_json, frame_head, quote
 from .emit import encode_quit_reason
 from .errors import LocalProtocolError, RemoteProtocolError
-from .header import read_header
+from .header import BadHeader, read_header
 from .link import INLINE_MAX, Data, Link, NeedData
-from .requests import WITH_DATA, Ack, GroupInvite, Ping, Post, PostNotify, Request
+from .requests import WITH_DATA, Ack, GroupInvite, Identified, Ping, Post, PostNotify, Request
 from .rules import KINDS, TEXT_OCTETS_MAX, build, check_text, judge
 from .states import AWAITING_ANSWER, ON_ANSWER, ON_REQUEST, State
 
@@ -137,3 +137,19 @@ class ServerLink(Link):
         silent = not self._greeted or self._state is State.CLOSED
         self._end(State.CLOSED)
         return b"" if silent else encode_quit_reason(reason)
+
+
+def request_of(head: bytes) -> Request:
+    """The request in a frame head that a ServerLink let in before. Raises RemoteProtocolError if it would not
+    have.
+    """
+    request = fast.read(head[4:])
+    if request is None:
+        try:
+            header = read_header(head[4:], KINDS)
+            return build(judge(header), header, head)
+        except BadHeader as error:
+            raise RemoteProtocolError(reasons.INVALID_HEADER, str(error)) from error
+    if isinstance(request, Identified):
+        request.head = head
+    return request
