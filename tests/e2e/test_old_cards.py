@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,17 +14,11 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_peers import in_sync, join, pocket, until
-from tests.kit import Box, Client
+from tests.kit import Box, Client, free_port
 from tests.kit.box import Refused
 
 NewBox = Callable[..., Box]
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+Pair = tuple[Box, Box, list[Client]]
 
 
 @pytest.fixture
@@ -43,6 +36,24 @@ def back_up(box: Box) -> Path:
     kept = box.folder / "kept"
     shutil.copytree(box.data, kept, ignore=shutil.ignore_patterns("control.sock"))
     return kept
+
+
+@pytest.fixture
+def pair(placed: NewBox) -> Callable[..., Pair]:
+    """Makes two boxes, the first with these members, and keeps what is then on the card of the second."""
+
+    def make(*names: str) -> Pair:
+        a, b = placed("attic"), placed("kitchen")
+        members = [Client.register(a, alias=name) for name in names]
+        join(b, a)
+        in_sync(a, b)
+        b.terminate()
+        back_up(b)
+        b.start()
+        in_sync(a, b)
+        return a, b, members
+
+    return make
 
 
 def put_back(box: Box) -> None:
@@ -89,17 +100,9 @@ def bodies(client: Client, count: int) -> list[bytes]:
     return [bytes(client.find("delivery").data) for _ in range(count)]
 
 
-def test_a_box_with_an_old_card_goes_on_as_a_new_one_and_loses_nothing(placed: NewBox) -> None:
-    a, b = placed("attic"), placed("kitchen")
-    ann = Client.register(a, alias="ann smith")
-    bob = Client.register(a, alias="bob smith")
-    join(b, a)
-    in_sync(a, b)
+def test_a_box_with_an_old_card_goes_on_as_a_new_one_and_loses_nothing(pair: Callable[..., Pair]) -> None:
+    a, b, (ann, bob) = pair("ann smith", "bob smith")
     old = own(b)
-    b.terminate()
-    back_up(b)
-    b.start()
-    in_sync(a, b)
     ann.close()
     ann = device(b, ann)
     ann.post(b"on the card that is gone", to=bob)
@@ -148,16 +151,9 @@ def test_a_box_with_an_old_card_goes_on_as_a_new_one_and_loses_nothing(placed: N
     assert "came from it" in pocket(a, "peer", "revoke", old, "--yes")
 
 
-def test_a_revoked_box_with_an_old_card_does_not_get_in(placed: NewBox) -> None:
-    a, b = placed("attic"), placed("kitchen")
-    ann = Client.register(a, alias="ann smith")
-    join(b, a)
-    in_sync(a, b)
+def test_a_revoked_box_with_an_old_card_does_not_get_in(pair: Callable[..., Pair]) -> None:
+    a, b, (ann,) = pair("ann smith")
     old = own(b)
-    b.terminate()
-    back_up(b)
-    b.start()
-    in_sync(a, b)
     ann.close()
     ann = device(b, ann)
     ann.post(b"later", to=ann)
@@ -230,19 +226,11 @@ def test_of_two_boxes_with_the_same_card_one_lives_on_and_nothing_is_lost(
 @pytest.mark.slow
 @pytest.mark.parametrize("turn", range(6))
 def test_killed_at_any_moment_it_becomes_one_new_box_that_says_everything_once(
-    placed: NewBox, turn: int
+    pair: Callable[..., Pair], turn: int
 ) -> None:
     dice = random.Random(turn)
-    a, b = placed("attic"), placed("kitchen")
-    ann = Client.register(a, alias="ann smith")
-    bob = Client.register(a, alias="bob smith")
-    join(b, a)
-    in_sync(a, b)
+    a, b, (ann, bob) = pair("ann smith", "bob smith")
     old = own(b)
-    b.terminate()
-    back_up(b)
-    b.start()
-    in_sync(a, b)
     ann.close()
     bob.close()
     ann = device(b, ann)

@@ -7,6 +7,7 @@ from .frames import NODEID, UID, Frame, canonical, crc32c, head_of
 from .line import HungUp, Raw, Silence, framed
 from .mailbox import Quit, mentions
 from .people import People, before_curtain, fresh, nothing_more_for, settle
+from .ports import free_port
 
 __all__ = [
     "NODEID",
@@ -25,6 +26,7 @@ __all__ = [
     "canonical",
     "crc32c",
     "framed",
+    "free_port",
     "fresh",
     "head_of",
     "mentions",
