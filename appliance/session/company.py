@@ -48,6 +48,13 @@ class Listed(msgspec.Struct, array_like=True, frozen=True, tag="listed"):
     off: bool = False
 
 
+def _of(node: Node) -> int:
+    """Who is there with it: its member, or for a device of a membership, the membership: to be at another
+    site is not to be at this one. Numbers of both are different.
+    """
+    return node.membership or node.member
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(Linked | Unlinked | Listed)
 
@@ -65,15 +72,15 @@ class Company:
 
     def arrived(self, node: Node) -> list[int]:
         """A node logged in. Returns the members who announce themselves to its own."""
-        hears = self._presence.arrived(node.member, node.number)
-        self._say(Linked(node.member, [node.number]))
+        hears = self._presence.arrived(_of(node), node.number)
+        self._say(Linked(_of(node), [node.number]))
         return hears
 
     def left(self, node: Node) -> None:
         """Its link is gone."""
-        told = self._presence.left(node.member, node.number)
-        self._notice(node.member, told, OFFLINE)
-        self._say(Unlinked(node.member, node.number))
+        told = self._presence.left(_of(node), node.number)
+        self._notice(_of(node), told, OFFLINE)
+        self._say(Unlinked(_of(node), node.number))
 
     def announce(self, member: int, others: Iterable[int]) -> None:
         """A member wants others to know that it is there."""

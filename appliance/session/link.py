@@ -18,6 +18,7 @@ import contextlib
 import math
 import socket
 import ssl
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -34,6 +35,9 @@ from appliance.session.welcome import Refused, welcome
 from appliance.site import Message, Node
 from appliance.store import FileDamaged, StoreError
 from appliance.wire import reasons
+
+if TYPE_CHECKING:
+    from appliance.session.relayed import UpstreamIds
 
 log = get_logger(__name__)
 
@@ -79,6 +83,8 @@ class Link:
         self._said_quit = False
         self._suspected = False
         self._requests: Requests
+        self._ids: UpstreamIds | None = None
+        """Of a membership's device: which message has which id at its site."""
 
     # what others call
 
@@ -231,7 +237,8 @@ class Link:
             if isinstance(event, wire.Ack):
                 msgid = wire.parse_id(event.id)
                 if msgid is not None:
-                    self.courier.ack(msgid)
+                    for ours in (msgid,) if self._ids is None else self._ids.acked(msgid):
+                        self.courier.ack(ours)
             elif isinstance(event, wire.Pulse):
                 pass
             elif isinstance(event, wire.TmtpRev):
@@ -301,10 +308,21 @@ class Link:
         service.gate.logged_in(self)
         hears = service.company.arrived(node)
         members = service.store.site.members
-        frames.append(self.wire.encode_login_ok([members[other].uid for other in hears]))
+        uids = [members[other].uid for other in hears]
+        if node.membership:
+            from appliance.session.relayed import (  # most boxes have no memberships
+                RelayedRequests,
+                UpstreamIds,
+            )
+
+            uids = service.upstream.ohi(node.membership) if service.upstream is not None else []
+            self._ids = UpstreamIds()
+            self._requests = RelayedRequests(self, node)
+        else:
+            self._requests = Requests(self, node)
+        frames.append(self.wire.encode_login_ok(uids))
         for frame in frames:
             self.send(frame)
-        self._requests = Requests(self, node)
         log.info("node logged in", member=members[node.member].uid, device=node.number, address=self.address)
 
     async def _farewell(self) -> None:
@@ -323,6 +341,7 @@ class Link:
         service.exchange.leave(self.node.number, self)
         if self._online:
             self._online = False
+            self._requests.end()
             service.company.left(self.node)
 
     # the sender
@@ -345,6 +364,8 @@ class Link:
             if self.courier.next_expiry <= trio.current_time() and self._stream.unsent():
                 self.courier.postpone()
             messages = await self.courier.take()
+            if self._ids is not None:
+                self._ids.sent(messages)
             frames = self._outbox
         if not frames and not messages:
             return False

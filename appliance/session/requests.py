@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -83,6 +84,9 @@ class Requests:
         self._in_flight = 0
         self._idle = trio.Event()
 
+    def end(self) -> None:
+        """The link is gone: nobody waits for answers any more."""
+
     async def settled(self) -> None:
         """Until every request has its ack in the outbox."""
         while self._in_flight:
@@ -102,7 +106,7 @@ class Requests:
         if not isinstance(request, WithData):
             await self._submit(request, (), EMPTY.digest)
         elif request.inline:
-            payloads = _inline(request)
+            payloads = self._inline(request)
             await self._submit(request, payloads, _digest(payloads))
         elif isinstance(request, Large):
             await self._take_large(request)
@@ -116,9 +120,7 @@ class Requests:
             )
             await self._skip()
             return
-        sizes = [request.datalen]
-        if type(request) is wire.PostNotify:
-            sizes = [request.notelen, request.datalen - request.notelen]
+        sizes = self._sizes(request)
         problem = self._store.disk.problem(request.datalen)
         if problem is not None and self._lookup:
             await self._repeat(request, sizes, problem)
@@ -140,6 +142,17 @@ class Requests:
             intake.handed_over()
         finally:
             intake.abort()
+
+    def _sizes(self, request: Large) -> list[int]:
+        """The parts of a large request's data."""
+        if type(request) is wire.PostNotify:
+            return [request.notelen, request.datalen - request.notelen]
+        return [request.datalen]
+
+    def _inline(self, request: WithData) -> tuple[Payload, ...]:
+        if type(request) is wire.PostNotify:
+            return Payload.of(request.data[: request.notelen]), Payload.of(request.data[request.notelen :])
+        return (Payload.of(request.data),)
 
     async def _missed(self, payloads: tuple[Payload, ...]) -> None:
         """A box that is gone may have told of this request, but not given its files."""
@@ -176,8 +189,25 @@ class Requests:
             takes_room=bool(payloads),
             octets=len(request.head) + sum(len(p.data) for p in payloads if p.data is not None),
         )
-        self._in_flight += 1
+        self._begin()
         await self._store.submit(job)
+
+    def _begin(self) -> None:
+        """A request is given to the store."""
+        self._in_flight += 1
+
+    def _end(self) -> None:
+        """The store has answered it."""
+        self._in_flight -= 1
+        if not self._in_flight:
+            self._idle.set()
+            self._idle = trio.Event()
+
+    def _unpin(self, payloads: tuple[Payload, ...]) -> None:
+        """Files that nobody names may go."""
+        for payload in payloads:
+            if payload.data is None:
+                self._store.blobs.unpin(payload.digest)
 
     def _decide(
         self,
@@ -191,23 +221,23 @@ class Requests:
             return Decision(error=refusal)
         if self._node.number not in self._store.site.nodes:
             return Decision(error="this device was dropped")
+        return self._rule(scene, request, payloads, fresh)
+
+    def _rule(
+        self, scene: Scene, request: Acked, payloads: Sequence[Payload], fresh: Fresh | None
+    ) -> Decision:
         return decide(scene, self._node, request, payloads, fresh)
 
     def _answer(self, request: Acked, payloads: tuple[Payload, ...], decision: Decision) -> None:
         """Called by the store after the commit, also when the link is gone."""
-        for payload in payloads:
-            if payload.data is None:
-                self._store.blobs.unpin(payload.digest)
+        self._unpin(payloads)
         if decision.error is not None:
             frame = wire.encode_ack(request.id, error=decision.error)
         elif decision.msgid:
             frame = wire.encode_ack(request.id, decision.msgid, decision.posted_ms)
         else:
             frame = wire.encode_ack(request.id)
-        self._in_flight -= 1
-        if not self._in_flight:
-            self._idle.set()
-            self._idle = trio.Event()
+        self._end()
         self._link.send(frame)
         if isinstance(request, wire.OhiEdit) and decision.error is None:
             self._announce(request)
@@ -223,12 +253,6 @@ class Requests:
             company.withdraw(self._node.member, members)
         else:
             company.announce(self._node.member, members)
-
-
-def _inline(request: wire.Post | wire.PostNotify | wire.Ping | wire.GroupInvite) -> tuple[Payload, ...]:
-    if type(request) is wire.PostNotify:
-        return Payload.of(request.data[: request.notelen]), Payload.of(request.data[request.notelen :])
-    return (Payload.of(request.data),)
 
 
 def _digest(payloads: tuple[Payload, ...]) -> bytes:

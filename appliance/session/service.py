@@ -16,6 +16,7 @@ from appliance.session.household import Household
 from appliance.session.oidc import Verifier
 from appliance.session.pairing import Pairing
 from appliance.session.tls import TlsStream
+from appliance.session.waiting import Upstream, Waiting
 from appliance.store import Store
 
 
@@ -74,7 +75,11 @@ class Service:
         self.place = place
         self.household: Household | None = None
         self.company = Company(store.site, exchange)
+        self.waiting = Waiting()
+        self.upstream: Upstream | None = None
+        """The links to other sites, where there are any."""
         self.peers: Callable[[Caller], Awaitable[None]] = nobody
         self.gate = Gate(settings.gate)
         store.publish = exchange.publish
         store.on_dropped = exchange.cut
+        store.relay.on_outcome.append(self.waiting.answered)

@@ -49,13 +49,13 @@ class Item:
 
 
 class Relay:
-    """``on_outcome`` is called with an item's id when it is answered, ``on_relayed`` with membership and id
+    """``on_outcome`` is called when an item is answered, ``on_relayed`` with membership and id
     there when a message was taken in: after the commit, of this box or another one. They must not block or
     raise.
     """
 
     def __init__(self, ledger: Ledger) -> None:
-        self.on_outcome: list[Callable[[int], None]] = []
+        self.on_outcome: list[Callable[[Outcome], None]] = []
         self.on_relayed: list[Callable[[int, int], None]] = []
         self._ledger = ledger
 
@@ -133,7 +133,7 @@ class Relay:
         for fact in facts:
             if isinstance(fact, Outcome):
                 for answered in self.on_outcome:
-                    answered(fact.msgid)
+                    answered(fact)
             elif isinstance(fact, Relayed):
                 for relayed in self.on_relayed:
                     relayed(fact.membership, fact.upid)
