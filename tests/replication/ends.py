@@ -196,4 +196,18 @@ def settle(a: End, b: End, max_octets: int = 1 << 20) -> None:
         pass
 
 
-__all__ = ["End", "PeerError", "move", "settle"]
+def two():
+    """Two replicas, and the boxes that both know."""
+    boxes: dict[str, bytes] = {}
+    a, b = FakeReplica(1, boxes), FakeReplica(2, boxes)
+    return a, b, boxes
+
+
+def linked(a, b, boxes):
+    """Two ends in sync."""
+    x, y = End.pair(a, b, (1, 2), boxes)
+    settle(x, y)
+    return x, y
+
+
+__all__ = ["End", "PeerError", "linked", "move", "settle", "two"]
