@@ -224,7 +224,7 @@ def test_a_new_node_asked_for_twice_is_one_node_with_one_password(people: People
     watch = alice.other_node(told["nodeid"])
     watch.login()
     watch.close()
-    members = alice.box.control("member.show", member=alice.uid)
+    members = people.box.control("member.show", member=alice.uid)
     assert members["devices"] == 3
 
 

@@ -14,7 +14,7 @@ from .line import PATIENCE_S, Line
 from .mailbox import Mailbox, Quit, mentions
 
 if TYPE_CHECKING:
-    from .box import Box
+    from .place import Place
 
 _numbers = itertools.count(1)
 
@@ -46,7 +46,7 @@ def _uid(member: Client | str) -> str:
 class Client(Mailbox):
     """One node of one member."""
 
-    def __init__(self, box: Box, *, uid: str = "", node: str = "", alias: str = "") -> None:
+    def __init__(self, box: Place, *, uid: str = "", node: str = "", alias: str = "") -> None:
         super().__init__(box, uid, alias)
         self.node = node
         self.last_request = b""
@@ -55,7 +55,9 @@ class Client(Mailbox):
     # Links
 
     @classmethod
-    def register(cls, box: Box, *, alias: str = "", label: str = "laptop", source: str | None = None) -> Self:
+    def register(
+        cls, box: Place, *, alias: str = "", label: str = "laptop", source: str | None = None
+    ) -> Self:
         """A new member's first node, logged in. `source`: the local address to connect from."""
         self = cls(box, alias=alias)
         self._connect(source)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from .frames import Frame, Splitter
 
 if TYPE_CHECKING:
-    from .box import Box
+    from .place import Place
 
 PATIENCE_S = 20.0
 """How long we wait for what must come. Long, since only a failing test waits it out."""
@@ -55,7 +55,7 @@ def framed(header: str | bytes | dict[str, Any], data: bytes = b"") -> bytes:
 class Line:
     """A connection to `box`, over TLS or (tls=False) bare TCP, from the local address `source`."""
 
-    def __init__(self, box: Box, *, source: str | None = None, tls: bool = True) -> None:
+    def __init__(self, box: Place, *, source: str | None = None, tls: bool = True) -> None:
         bound = (source, 0) if source else None
         self.socket = socket.create_connection(box.address, PATIENCE_S, source_address=bound)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

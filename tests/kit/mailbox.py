@@ -20,7 +20,7 @@ from .frames import QUEUED, Frame
 from .line import PATIENCE_S, HungUp, Line, Silence
 
 if TYPE_CHECKING:
-    from .box import Box
+    from .place import Place
 
 
 class Quit(AssertionError):
@@ -60,7 +60,7 @@ def _fields(fields: dict[str, Any]) -> dict[str, Any]:
 class Mailbox:
     """One node's link, and what came on it. Acknowledges messages unless `auto_ack` is off."""
 
-    def __init__(self, box: Box, uid: str, alias: str) -> None:
+    def __init__(self, box: Place, uid: str, alias: str) -> None:
         self.box = box
         self.uid = uid
         self.alias = alias
