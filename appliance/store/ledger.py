@@ -9,26 +9,24 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import trio
 
 from appliance.log import get_logger
-from appliance.site import LASTING, TRAFFIC, Decision, Limits, Mint, Scene, Site, encode_facts
+from appliance.site import Decision, Limits, Mint, Scene, Site, encode_facts
 from appliance.site.facts import (
     Acked,
     Carried,
     Extended,
     Inherited,
-    LastingFact,
     NodeDropped,
     Outgoing,
     Relayed,
     Requested,
     Sent,
-    TrafficFact,
 )
 from appliance.store import accounts, keys, reading, relay
 from appliance.store.agreeing import agree
@@ -37,8 +35,10 @@ from appliance.store.database import Database, Spilled, Write, Written
 from appliance.store.disk import Disk
 from appliance.store.errors import StoreError, Unstorable
 from appliance.store.inbox import Acks
+from appliance.store.inheriting import expand
 from appliance.store.jobs import Counts, Job
 from appliance.store.journal import GENESIS, BoxKey
+from appliance.store.portions import portions
 from appliance.store.queues import Done, Queues
 from appliance.store.taking import Checked, Known, Taken, Taking
 
@@ -51,8 +51,6 @@ log = get_logger(__name__)
 DAY_NS = 86_400_000_000_000
 COMMIT_MAX_S = 0.1
 COMMITS_AVERAGED = 8
-ENTRY_OCTETS = 1 << 20
-"""About what the facts of one entry, and the octets of their messages, take at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +175,7 @@ class Ledger:
             for node, msgids in acks.items():
                 await self._note_acks(node, msgids, write)
             links, decided = self._decide_all(jobs, repeated, write)
-            await self._expand(write)
+            await expand(self, write)
             written = await self.record(write)
         except StoreError:
             raise
@@ -261,44 +259,6 @@ class Ledger:
             heads[entry.box] = Head(entry.seq, one.digest, entry.clock)
             fresh.append(one)
         return fresh
-
-    async def _expand(self, write: Write) -> None:
-        """What a new node inherits is said message by message: other boxes may have other queues."""
-        while at := next((n for n, f in enumerate(write.traffic) if isinstance(f, Inherited)), -1) + 1:
-            fact = write.traffic[at - 1]
-            assert isinstance(fact, Inherited)
-            msgids = set(fact.only) or await self._queue_of(fact)
-            told: dict[int, Sent] = {}
-            for earlier in write.traffic[: at - 1]:
-                if fact.since or fact.only:
-                    break  # what is asked for was there before
-                if isinstance(earlier, Sent) and fact.source in earlier.nodes:
-                    told[earlier.msgid] = earlier
-                elif isinstance(earlier, Acked) and earlier.node == fact.source:
-                    msgids.difference_update(earlier.msgids)
-            for sent in await self.read(reading.sent_again, sorted(msgids)):
-                told[sent.msgid] = sent
-            extended = [
-                Extended(m, s.rank, s.sender, s.digest, s.size, (fact.node,), s.blob)
-                for m, s in sorted(told.items())
-            ]
-            for more in extended:
-                if more.msgid not in self.queues.messages and more.msgid in msgids:
-                    absent = more.msgid in self.queues.absent
-                    rows = write.quietly_queued if absent else write.queued
-                    rows.append((fact.node, more.rank, more.msgid, more.size))
-            write.traffic[at - 1 : at] = extended
-
-    async def _queue_of(self, fact: Inherited) -> set[int]:
-        """What of its source's queue the new node gets."""
-        pending = self.queues.nodes.get(fact.source)
-        msgids = set(await self.read(reading.queue_of, fact.source))
-        if pending is not None:
-            msgids.update(pending.recent[0], pending.recent[1])
-        msgids.update(m for m, absent in self.queues.absent.items() if fact.source in absent.nodes)
-        if not fact.since:
-            return msgids
-        return await self.read(reading.whole, [msgid for msgid in msgids if msgid > fact.since])
 
     async def record(self, write: Write) -> Written:
         """Put it into the journal and the tables; nothing if there is nothing."""
@@ -430,7 +390,7 @@ class Ledger:
             (m.msgid, m.rank, m.sender, m.size, m.blob, m.head, m.data, digests[m.msgid])
             for m in write.messages
         ]
-        for kind, facts in self._portions(write):
+        for kind, facts in portions(write):
             seq, prev = head.seq + 1, head.digest
             entry = self.key.sign(seq, self.scene.mint.id(), kind, prev, encode_facts(facts))
             write.entries.append((self.number, entry))
@@ -439,31 +399,6 @@ class Ledger:
             else:
                 write.sent[seq] = [fact.msgid for fact in facts if isinstance(fact, Sent)]
             head = Head(seq, entry.digest(), entry.clock)
-
-    def _portions(self, write: Write) -> Iterator[tuple[int, Sequence[LastingFact | TrafficFact]]]:
-        """What goes into one entry each: other boxes get an entry as a whole."""
-        if write.lasting:
-            yield LASTING, write.lasting
-        if _most_octets(write) <= ENTRY_OCTETS:
-            if write.traffic:
-                yield TRAFFIC, write.traffic
-            return
-        sizes = {m.msgid: len(m.head) + len(m.data or b"") for m in write.messages}
-        portion: list[TrafficFact] = []
-        octets = 0
-        for fact in write.traffic:
-            size = 60
-            if isinstance(fact, Sent):
-                size += sizes.get(fact.msgid, 0) + 5 * len(fact.nodes)
-            elif isinstance(fact, Acked):
-                size += 9 * len(fact.msgids)
-            if octets + size > ENTRY_OCTETS and portion:
-                yield TRAFFIC, portion
-                portion, octets = [], 0
-            portion.append(fact)
-            octets += size
-        if portion:
-            yield TRAFFIC, portion
 
     def _apply(self, write: Write, written: Written, links: dict[RequestKey, int]) -> None:
         """The commit has happened: bring the queues up to it."""
@@ -490,17 +425,3 @@ class Ledger:
                 queues.acked(fact)
             elif isinstance(fact, Sent):
                 queues.sent(fact)
-
-
-def _most_octets(write: Write) -> int:
-    """What the traffic of a commit takes at most, with the octets of its messages; quicker than exactly."""
-    octets = 60 * len(write.traffic)
-    for message in write.messages:
-        octets += len(message.head) + len(message.data or b"") + 5 * len(message.nodes)
-    for fact in write.traffic:
-        kind = type(fact)
-        if kind is Acked:
-            octets += 9 * len(fact.msgids)  # type: ignore[union-attr]
-        elif kind is not Sent and kind is not Requested:
-            octets += 5 * len(getattr(fact, "nodes", ()))
-    return octets
