@@ -119,6 +119,17 @@ def test_a_request_sent_again_is_delivered_twice_as_by_the_deployed_site(
     assert bob.expect("delivery", from_=ann, data=b"twice")["id"] != bob.next()["id"]
 
 
+def test_a_site_that_remembers_requests_does_them_once(club: Upstream, ann: Client, bob: Client) -> None:
+    club.remembers = True
+    club.on("taken", Cut(), op="Post")
+    with pytest.raises(HungUp):
+        ann.post(b"once", bob)
+    octets = ann.last_request
+    ann.login()
+    assert ann.send_again(octets)["msgid"] == bob.expect("delivery", from_=ann, data=b"once")["id"]
+    assert before_curtain(bob) == [[]]
+
+
 def test_a_link_that_is_cut_before_a_request_was_taken_has_delivered_nothing(
     club: Upstream, ann: Client, bob: Client
 ) -> None:

@@ -61,6 +61,7 @@ class Spool:
 
     def __init__(self, folder: Path, size: int) -> None:
         self.size = 0
+        self._sum = hashlib.sha256()
         self._octets = bytearray()
         self._path: Path | None = None
         self._file: Any = None
@@ -70,10 +71,15 @@ class Spool:
 
     def write(self, octets: bytes) -> None:
         self.size += len(octets)
+        self._sum.update(octets)
         if self._file is not None:
             self._file.write(octets)
         else:
             self._octets += octets
+
+    def digest(self) -> bytes:
+        """SHA-256 of what has come."""
+        return self._sum.digest()
 
     def body(self) -> Body:
         if self._file is None:
@@ -108,6 +114,8 @@ class Node:
     """Called when there is something to send, while a link is up."""
     linked: bool = False
     acked: int = 0
+    answers: dict[bytes, tuple[int, tuple[int | None, int | None]]] = field(default_factory=dict)
+    """By the octets of a request, the link on which it was made last, and the answer."""
 
     def __repr__(self) -> str:
         return f"<{self.member.name}'s {self.label}>"

@@ -296,27 +296,39 @@ class Link:
             self.say(self._link.encode_quit())
             self._end("quit")
         elif not isinstance(request, wire.Pulse):
-            await self._ask(request, await self._body(request))
+            spool = await self._take(request)
+            await self._ask(request, spool.body(), request.head + spool.digest())
 
     async def _ack(self, ack: wire.Ack) -> None:
         assert self.node is not None
         if not isinstance(await self._at("ack", "Ack", ack), Ignore) and self.node.release(ack.id):
             self._wake.set()
 
-    async def _body(self, request: Any) -> Body:
-        if not wire.has_data(request):
-            return Body()
-        spool = Spool(self.site.folder, request.datalen)
-        if request.inline:
+    def _answer(self, request: Any, body: Body, octets: bytes) -> bytes:
+        """Do it, unless the site remembers it from an earlier link; the ack."""
+        assert self.node is not None
+        made_on, answer = self.node.answers.get(octets, (self.number, None))
+        if answer is None or made_on == self.number or not self.site.remembers:
+            try:
+                answer = answering.answer(self.site.accounts, self.node, request, body)
+            except answering.Refused as refusal:
+                return wire.encode_ack(request.id, error=str(refusal))
+        self.node.answers[octets] = self.number, answer
+        return wire.encode_ack(request.id, *answer)
+
+    async def _take(self, request: Any) -> Spool:
+        datalen = request.datalen if wire.has_data(request) else 0
+        spool = Spool(self.site.folder, datalen)
+        if datalen and request.inline:
             spool.write(request.data)
             await self._at("data", request.name, spool)
-        while spool.size < request.datalen:
+        while spool.size < datalen:
             piece = await self._event(self.site.idle_timeout_s)
             spool.write(piece.octets)
             await self._at("data", request.name, spool)
-        return spool.body()
+        return spool
 
-    async def _ask(self, request: Any, body: Body) -> None:
+    async def _ask(self, request: Any, body: Body, octets: bytes) -> None:
         assert self.node is not None
         action = await self._at("request", request.name, request)
         if isinstance(action, Ignore):
@@ -324,12 +336,7 @@ class Link:
         if isinstance(action, Refuse):
             self.say(wire.encode_ack(request.id, error=action.error), request.name)
             return
-        try:
-            msgid, posted_ms = answering.answer(self.site.accounts, self.node, request, body)
-        except answering.Refused as refusal:
-            ack = wire.encode_ack(request.id, error=str(refusal))
-        else:
-            ack = wire.encode_ack(request.id, msgid, posted_ms)
+        ack = self._answer(request, body, octets)
         action = await self._at("taken", request.name, request)
         if isinstance(action, Refuse):
             ack = wire.encode_ack(request.id, error=action.error)

@@ -30,7 +30,8 @@ class Upstream(Background):
     Attributes that a test may change at any time: `login_timeout_s`, `idle_timeout_s`, `resend_s`,
     `lingers_s` (a node whose link broke counts as connected for so long), `auth` and `authby` (of the
     tmtprev answer), `judge_oidc` (what is given at a registration will do), `mint_uid` (the next account's
-    uid).
+    uid), `remembers` (a request that is sent again on a later link gets its first answer again, as from a
+    site of our own make).
     """
 
     def __init__(self, name: str = "The club", *, record: bool = True) -> None:
@@ -44,6 +45,7 @@ class Upstream(Background):
         self.authby: list[dict[str, Any]] | None = None
         self.judge_oidc: Callable[[dict[str, Any] | None], bool] = bool
         self.mint_uid: Callable[[], str] | None = None
+        self.remembers = False
         self.folder = Path(tempfile.mkdtemp(prefix="upstream-"))
         self.address: tuple[str, int] = ("127.0.0.1", 0)
         self.fingerprint = ""
