@@ -99,7 +99,17 @@ class Upstream:
         reply = await self._answer()
         if not isinstance(reply, wire.Registered):
             raise UpstreamBroke("the site answered the registration with something else")
+        await self._logged_in()
         return reply
+
+    async def leave(self) -> None:
+        """Say goodbye on a link that no tasks serve, and wait for the site's, so that it does not take the
+        node for logged in. Messages that come meanwhile stay there.
+        """
+        await self._send(self.wire.encode_frame(wire.Quit()))
+        with suppress(UpstreamLost, UpstreamBroke):
+            while not isinstance(await self.next_event(), wire.QuitReply):
+                pass
 
     async def _logged_in(self) -> list[str]:
         info = await self._answer()

@@ -78,6 +78,12 @@ class Relay:
             found = await self._ledger.read(_items, "msgid = ?", msgid)
         return found[0] if found else None
 
+    async def sent(self, membership: int, upid: int) -> Item | None:
+        """The request that a membership's site knows as ``upid``."""
+        async with self._ledger.lock:
+            found = await self._ledger.read(_items, "membership = ? AND upid = ?", membership, upid)
+        return found[0] if found else None
+
     async def items(self, membership: int) -> list[Item]:
         """Items that are not answered and that are in the queue ``out``, in order."""
         of = self._ledger.site.memberships.get(membership)
@@ -220,8 +226,8 @@ def said_again(connection: sqlite3.Connection, msgids: Sequence[int]) -> list[Re
     return found
 
 
-def _items(connection: sqlite3.Connection, where: str, value: Any) -> list[Item]:
-    rows = connection.execute(f"SELECT {ITEM} FROM outgoing WHERE {where} ORDER BY msgid", (value,))
+def _items(connection: sqlite3.Connection, where: str, *values: Any) -> list[Item]:
+    rows = connection.execute(f"SELECT {ITEM} FROM outgoing WHERE {where} ORDER BY msgid", values)
     return [Item(*row) for row in rows]
 
 

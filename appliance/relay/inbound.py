@@ -1,0 +1,262 @@
+"""What comes from a membership's site, on its way to the disk.
+
+    link -> reader: large data to files -> queue -> sorter: known? ours? -> one commit for many -> ack
+
+The site hears that we have a message when it is on stable storage, on another box, too, where there is one;
+what is not acknowledged it sends again. So what is *open* (taken from the link and not acknowledged) is
+remembered over the end of a link: else it would be stored twice. In order: once a message is refused nothing
+behind it is taken until a new link brings it again.
+
+Bounds: ``window_messages`` and ``window_octets`` of what is open, of large data ``Blobs.piece_octets``.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+from appliance import wire
+from appliance.log import get_logger
+from appliance.relay.barrier import Barrier
+from appliance.relay.errors import NoRoom, RelayError, UpstreamBroke
+from appliance.relay.settings import RelaySettings
+from appliance.relay.upstream import Upstream
+from appliance.session.intake import Intake
+from appliance.site import Decision, Payload, Scene, relay_in
+from appliance.store import Job, Store, StoreError
+
+log = get_logger(__name__)
+
+ID_MAX = (1 << 63) - 1
+"""The database knows no higher numbers. Ids are nanoseconds since 1970, which reach this in 2262."""
+
+LATELY_MAX = 4096
+ACK_TYPE = "ok"
+
+
+@dataclass(slots=True)
+class Incoming:
+    """A message with all its data. ``pinned``: the data are a file that nobody names yet. ``came``: when, in
+    trio's time.
+    """
+
+    message: wire.Message
+    payload: Payload
+    pinned: bool
+    came: float
+
+    @property
+    def upid(self) -> int:
+        return self.message.id
+
+    @property
+    def octets(self) -> int:
+        """Of memory."""
+        return len(self.message.head) + len(self.payload.data or b"")
+
+
+class Inbound:
+    """Lives as long as the membership; links come and go."""
+
+    def __init__(self, store: Store, membership: int, settings: RelaySettings) -> None:
+        self.barrier = Barrier()
+        self.received = 0
+        self.lately: OrderedDict[int, None] = OrderedDict()
+        """Ids of messages by the member that were stored lately as somebody else's."""
+        self._store = store
+        self._membership = membership
+        self._settings = settings
+        self._open: dict[int, int] = {}
+        self._octets = 0
+        self._queue: deque[Incoming] = deque()
+        self._upstream: Upstream | None = None
+        self._problem: RelayError | None = None
+        self._bell = trio.Event()
+        self._room = trio.Event()
+        self._failed = trio.Event()
+
+    # links
+
+    def began(self, upstream: Upstream, now: float) -> None:
+        """There is a link."""
+        self._upstream = upstream
+        self._problem = None
+        self._failed = trio.Event()
+        self.barrier.began(now)
+
+    def ended(self) -> None:
+        """It is gone: what was not handed to the store comes again."""
+        self._upstream = None
+        while self._queue:
+            incoming = self._queue.popleft()
+            self._close(incoming.upid)
+            self._unpin(incoming)
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that came is acknowledged."""
+        return not self._open
+
+    async def failure(self) -> None:
+        """Until something could not be stored: raises it."""
+        await self._failed.wait()
+        if self._problem is not None:
+            raise self._problem
+
+    # the reader's side
+
+    async def take(self, upstream: Upstream, message: wire.Message) -> None:
+        """A message, whose large data follows on the link. Returns when the next may be read."""
+        if message.id > ID_MAX:
+            raise UpstreamBroke("the site gave an id that is too high")
+        self.barrier.came(trio.current_time())
+        if message.id in self._open:
+            await self._skip(upstream, message)
+            await upstream.brought_nothing()
+            return
+        while self._is_full():
+            await self._room.wait()
+        if message.inline:
+            payload, pinned = Payload.of(message.data), False
+            message.data = b""
+        elif await self._store.relay.known(self._membership, [message.id]):
+            await self._skip(upstream, message)
+            self._ack(message.id)
+            return
+        else:
+            payload, pinned = await self._receive(upstream, message), True
+        incoming = Incoming(message, payload, pinned, trio.current_time())
+        self._open[message.id] = incoming.octets
+        self._octets += incoming.octets
+        self._queue.append(incoming)
+        self._bell.set()
+
+    def _is_full(self) -> bool:
+        return bool(self._open) and (
+            len(self._open) >= self._settings.window_messages or self._octets >= self._settings.window_octets
+        )
+
+    async def _skip(self, upstream: Upstream, message: wire.Message) -> None:
+        if not message.inline:
+            while not (await upstream.next_data()).last:
+                pass
+
+    async def _receive(self, upstream: Upstream, message: wire.Message) -> Payload:
+        """Large data goes to a file while it comes."""
+        most = self._settings.message_octets
+        if message.datalen > most:
+            raise NoRoom(
+                f"a message of {message.datalen} octets waits there, and relay.message_octets is {most}"
+            )
+        problem = self._store.disk.problem(message.datalen)
+        if problem is not None:
+            raise NoRoom(f"a message of {message.datalen} octets waits there: {problem}")
+        intake = Intake(self._store.blobs, [message.datalen])
+        try:
+            await intake.fill(upstream.next_data)
+            try:
+                (payload,) = await intake.finish()
+            except StoreError as error:
+                raise NoRoom(str(error)) from error
+            if payload.digest in self._store.replica.absent_blobs():
+                await self._store.replica.blob_here(payload.digest)
+            intake.handed_over()
+        finally:
+            intake.abort()
+        return payload
+
+    # the sorter's side
+
+    async def next_batch(self) -> list[Incoming]:
+        """All that has come and is not sorted yet; waits until there is something."""
+        while not self._queue:
+            await self._bell.wait()
+            self._bell = trio.Event()
+        return list(self._queue)
+
+    async def known(self, batch: list[Incoming]) -> dict[int, int]:
+        """Those that were taken in before."""
+        return await self._store.relay.known(self._membership, [incoming.upid for incoming in batch])
+
+    def done_with(self, incoming: Incoming) -> None:
+        """There is nothing to store of the first of the queue."""
+        assert self._queue.popleft() is incoming
+        self._unpin(incoming)
+        self._finish(incoming.upid)
+
+    async def store(
+        self, incoming: Incoming, nodes: tuple[int, ...] | None = None, known: bool = False
+    ) -> None:
+        """Give the first of the queue to the store, for ``nodes``; None: for all, and to be kept. It is
+        acknowledged when it is durable. ``known``: it was stored before, for others.
+        """
+        job = Job(
+            partial(self._decide, incoming, nodes, known),
+            partial(self._stored, incoming),
+            takes_room=True,
+            octets=incoming.octets,
+        )
+        await self._store.submit(job)
+        assert self._queue.popleft() is incoming
+        if incoming.message.from_ == self._uid and nodes is None:
+            self.lately[incoming.upid] = None
+            while len(self.lately) > LATELY_MAX:
+                self.lately.popitem(last=False)
+
+    @property
+    def _uid(self) -> str:
+        membership = self._store.site.memberships.get(self._membership)
+        return membership.uid if membership is not None else ""
+
+    def _decide(
+        self, incoming: Incoming, nodes: tuple[int, ...] | None, known: bool, scene: Scene
+    ) -> Decision:
+        if self._problem is not None:
+            return Decision(error=str(self._problem))
+        message = incoming.message
+        return relay_in(
+            scene,
+            self._membership,
+            message.id,
+            message.op,
+            message.head,
+            incoming.payload,
+            nodes,
+            known,
+        )
+
+    def _stored(self, incoming: Incoming, decision: Decision) -> None:
+        """Called by the store."""
+        self._unpin(incoming)
+        if decision.error is None:
+            self.received += 1
+            self._finish(incoming.upid)
+            return
+        self.lately.pop(incoming.upid, None)
+        self._close(incoming.upid)
+        if self._problem is None:
+            self._problem = NoRoom(decision.error)
+            self._failed.set()
+
+    def _unpin(self, incoming: Incoming) -> None:
+        if incoming.pinned:
+            incoming.pinned = False
+            self._store.blobs.unpin(incoming.payload.digest)
+
+    def _finish(self, upid: int) -> None:
+        self._close(upid)
+        self._ack(upid)
+
+    def _close(self, upid: int) -> None:
+        self._octets -= self._open.pop(upid, 0)
+        self._room.set()
+        self._room = trio.Event()
+
+    def _ack(self, upid: int) -> None:
+        """Tell the site. Also on a later link than the one it came on."""
+        if self._upstream is not None and self._upstream.wire.state is wire.State.LOGGED_IN:
+            self.barrier.came(trio.current_time())
+            self._upstream.say(wire.Ack(wire.format_id(upid), ACK_TYPE))

@@ -1,0 +1,319 @@
+"""A membership's outbox, on its way to the site.
+
+    outbox (queue ``out``) -> Flow -> next_parcel -> link ~~> site ~~> answered -> recorder -> one commit:
+    the outcome, the item out of the outbox, and what the other devices get
+
+Each item goes out under the id that it has here, the same each time, so that a site that knows repeated
+requests does nothing twice. What the site said is durable before it is forgotten here; a break before that
+has the item sent again. ``Outbound`` lives as long as the membership; links come and go.
+
+Bounds: the flow's; of what is in flight the data of up to 64 KiB each.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+import trio
+
+from appliance import wire
+from appliance.log import get_logger
+from appliance.relay.echo import Copy, Trace, copies, trace_of, traced_part
+from appliance.relay.errors import NoRoom, UpstreamBroke, UpstreamLost
+from appliance.relay.flow import Flow
+from appliance.relay.parts import Taken, digest_of, take
+from appliance.relay.upstream import Parcel, Upstream, said
+from appliance.site import Decision, Echo, Message, Scene, relay_answered
+from appliance.site.relaying import with_room
+from appliance.store import FileDamaged, Item, Job, Store
+
+log = get_logger(__name__)
+
+SENT_MAX = 4096
+"""Ids of own requests at the site that are kept in mind."""
+
+ONE_BY_ONE = 4
+TOO_LONG = "the request does not fit in a header as this box writes it"
+ID_MAX = (1 << 63) - 1
+
+
+@dataclass(slots=True)
+class Reply:
+    """What the site said to an item."""
+
+    item: Item
+    upid: int
+    posted_ms: int
+    error: str
+
+
+class Outbound:
+    """``may_send`` says whether this box is to send an item; ``stored`` whether a message of the site was
+    taken in as somebody else's; ``on_done`` is told requests that were carried out.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        membership: int,
+        pipeline: int,
+        may_send: Callable[[Item], bool],
+        stored: Callable[[int], bool],
+        on_done: Callable[[wire.Request], None],
+    ) -> None:
+        self.flow = Flow(pipeline)
+        self.sent: OrderedDict[int, int] = OrderedDict()
+        """By the id at the site the device whose request it was, of those that were answered lately."""
+        self.problem: Exception | None = None
+        self._store = store
+        self._membership = membership
+        self._may_send = may_send
+        self._stored = stored
+        self._on_done = on_done
+        self._new: set[int] = set()
+        self._loaded = False
+        self._upstream: Upstream | None = None
+        self._requests: dict[int, tuple[wire.Request, Message]] = {}
+        self._traces: dict[int, Trace | None] = {}
+        self._replies: list[Reply] = []
+        self._bell = trio.Event()
+        self._change = trio.Event()
+        store.relay.on_outcome.append(self._outcome)
+
+    def forget(self) -> None:
+        """The membership is no more."""
+        self._store.relay.on_outcome.remove(self._outcome)
+
+    # what others call
+
+    def push(self, msgid: int) -> None:
+        """A new item is in the outbox, on stable storage."""
+        self._new.add(msgid)
+        self._wake()
+
+    def began(self, upstream: Upstream) -> None:
+        """There is a link. Nothing goes out before ``open``."""
+        self._upstream = upstream
+        self.flow.present()
+
+    def open(self) -> None:
+        """What others have sent has been seen."""
+        self.flow.closed = False
+        self._wake()
+
+    def ended(self) -> None:
+        """The link is gone."""
+        self._upstream = None
+        self.flow.broke()
+        self._requests = {m: r for m, r in self._requests.items() if m in self.flow.answered}
+
+    def look(self) -> None:
+        """What is to be sent may have changed."""
+        self._wake()
+
+    async def load(self) -> None:
+        """Know what is in the outbox."""
+        if not self._loaded:
+            for item in await self._store.relay.items(self._membership):
+                self.flow.add(item, tried=True)
+            self._loaded = True
+        await self._take_new()
+
+    async def changed(self, seconds: float) -> None:
+        """Until an outcome is on stable storage, at most so long."""
+        with trio.move_on_after(seconds):
+            await self._change.wait()
+
+    def _wake(self) -> None:
+        if self._upstream is not None:
+            self._upstream.wake()
+
+    async def _take_new(self) -> None:
+        while self._new:
+            new, self._new = self._new, set()
+            if len(new) <= ONE_BY_ONE:
+                found = [item for msgid in new if (item := await self._store.relay.item(msgid))]
+            else:
+                found = await self._store.relay.items(self._membership)
+            own = self._store.scene.mint.box
+            for item in found:
+                if not item.answered:
+                    self.flow.add(item, tried=item.msgid % 16 != own or item.msgid not in new)
+
+    def _outcome(self, outcome: object) -> None:
+        """An item was answered: here, or to another box."""
+        msgid = getattr(outcome, "msgid", 0)
+        if msgid not in self.flow:
+            return
+        self.flow.settled(msgid)
+        self._requests.pop(msgid, None)
+        self._traces.pop(msgid, None)
+        self._change.set()
+        self._change = trio.Event()
+        self._wake()
+
+    # sending
+
+    async def next_parcel(self) -> Parcel | None:
+        """What the link sends next."""
+        await self.load()
+        while True:
+            item = self.flow.next(self._may_send)
+            upstream = self._upstream
+            if item is None or upstream is None or upstream.wire.state is not wire.State.LOGGED_IN:
+                return None
+            known = await self._read(item)
+            if known is None:
+                self.flow.absent(item.msgid)
+                continue
+            if item.msgid not in self.flow:
+                continue  # answered meanwhile
+            request, message = known
+            again = msgspec.structs.replace(request, id=wire.format_id(item.msgid), head=b"")
+            self.flow.sent(item.msgid)
+            try:
+                head = upstream.wire.encode(again)
+            except wire.LocalProtocolError as error:
+                log.warning("a request cannot be passed on", membership=self._membership, error=str(error))
+                self._reply(item.msgid, 0, 0, TOO_LONG)
+                continue
+            self._requests[item.msgid] = known
+            return Parcel(head, message.size, message.data, message.blob)
+
+    async def damaged(self, error: FileDamaged, parcel: Parcel) -> None:
+        """The file of a request is not what it was: the link that was to send it ends."""
+        if parcel.blob is not None:
+            await self._store.healing.blob_damaged(parcel.blob, why=str(error))
+        raise UpstreamLost(f"an attachment on its way there is damaged: {error}") from error
+
+    async def _read(self, item: Item) -> tuple[wire.Request, Message] | None:
+        found = await self._store.messages([item.msgid])
+        if not found:
+            return None
+        return wire.request_of(found[0].head), found[0]
+
+    # answers
+
+    def answered(self, reply: wire.AckReply) -> bool:
+        """The site has answered something; False if that was no item. Raises ``UpstreamBroke``."""
+        msgid = wire.parse_id(reply.id) if len(reply.id) == 16 else None
+        if msgid is None or msgid not in self.flow.in_flight:
+            return False
+        upid = reply.msgid or 0
+        if upid > ID_MAX:
+            raise UpstreamBroke("the site gave an id that is too high")
+        try:
+            posted_ms = wire.parse_posted(reply.posted) if upid else 0
+        except ValueError as error:
+            raise UpstreamBroke(f"the site answered a request without the time: {error}") from error
+        self._reply(msgid, 0 if reply.error else upid, posted_ms, said(reply.error or ""))
+        return True
+
+    def seen(self, item: Item, upid: int, posted_ms: int) -> None:
+        """The message of an item came to us as to another node: so it was sent, and this is its answer."""
+        self._reply(item.msgid, upid, posted_ms, "")
+
+    def _reply(self, msgid: int, upid: int, posted_ms: int, error: str) -> None:
+        item = self.flow.answer(msgid)
+        if item is not None:
+            self._replies.append(Reply(item, upid, posted_ms, error))
+            self._bell.set()
+            self._wake()
+
+    async def record(self) -> None:
+        """The recording task of a link: brings answers to the disk."""
+        while True:
+            while self._replies:
+                replies = list(self._replies)
+                upids = [reply.upid for reply in replies if reply.upid]
+                known = await self._store.relay.known(self._membership, upids) if upids else {}
+                for reply in replies:
+                    await self._record(reply, known)
+            await self._bell.wait()
+            self._bell = trio.Event()
+
+    async def _record(self, reply: Reply, known: Collection[int]) -> None:
+        item = reply.item
+        if item.msgid not in self.flow:
+            self._replies.remove(reply)  # another box has said it
+            return
+        echoes: list[tuple[Copy, Taken]] = []
+        found = self._requests.get(item.msgid) or await self._read(item)
+        try:
+            if found is not None and reply.upid and reply.upid not in known and not self._stored(reply.upid):
+                uid = self._store.site.memberships[self._membership].uid
+                for copy in copies(found[0], uid, item.msgid, reply.upid, reply.posted_ms):
+                    echoes.append((copy, await take(self._store.blobs, found[1], copy.part)))
+            if reply.upid:
+                self.sent[reply.upid] = item.node
+                while len(self.sent) > SENT_MAX:
+                    self.sent.popitem(last=False)
+            job = Job(
+                partial(self._decide, reply, echoes),
+                partial(self._done, reply, found[0] if found is not None else None, echoes),
+                octets=sum(len(copy.head) + len(taken.payload.data or b"") for copy, taken in echoes),
+            )
+            await self._store.submit(job)
+        except BaseException:
+            self._release(echoes)
+            raise
+        self._replies.remove(reply)
+
+    def _release(self, echoes: list[tuple[Copy, Taken]]) -> None:
+        for _, taken in echoes:
+            taken.release(self._store.blobs)
+
+    def _decide(self, reply: Reply, echoes: list[tuple[Copy, Taken]], scene: Scene) -> Decision:
+        membership = scene.site.memberships.get(self._membership)
+        made = []
+        item = reply.item
+        if membership is not None:
+            for copy, taken in echoes:
+                payload = taken.payload
+                nodes = tuple(n for n in with_room(scene, membership, payload.size) if n != item.node)
+                made.append(Echo(copy.op, copy.upid, copy.head, payload, nodes))
+        return relay_answered(
+            scene, self._membership, item.msgid, reply.upid, reply.posted_ms, reply.error, made
+        )
+
+    def _done(
+        self,
+        reply: Reply,
+        request: wire.Request | None,
+        echoes: list[tuple[Copy, Taken]],
+        decision: Decision,
+    ) -> None:
+        """Called by the store."""
+        self._release(echoes)
+        if decision.error is not None:
+            self.flow.unrecorded(reply.item.msgid)
+            self.problem = NoRoom(decision.error)
+        elif request is not None and not reply.error:
+            self._on_done(request)
+
+    # what was sent by whom
+
+    async def match(self, trace: Trace, digest: bytes) -> Item | None:
+        """The unanswered item, of those that may have been sent, of which a message is the copy that comes
+        to the sender's other nodes. ``digest``: the SHA-256 of the message's data.
+        """
+        await self.load()
+        for item in list(self.flow.doubtful()):
+            if item.msgid not in self._traces:
+                found = await self._read(item)
+                if found is None:
+                    continue
+                self._traces[item.msgid] = trace_of(found[0])
+            if self._traces[item.msgid] != trace:
+                continue
+            found = await self._read(item)
+            if found is None:
+                continue
+            request, stored = found
+            if await digest_of(self._store.blobs, stored, traced_part(request)) == digest:
+                return item if item.msgid in self.flow else None
+        return None

@@ -1,0 +1,221 @@
+"""Where a message goes that came from a membership's site: to all devices and the archive, or not.
+
+Not passed on is what tells of doings of this box itself: its login, its presence, the password of a new node
+for another box. And what we know already: because it came before, because another box has stored it, or
+because it is the copy of a request that a device of ours made:
+
+- the site gives a request's message to the sender's *other* nodes. To this node it comes if the sender is one
+  of the recipients (then it is for the device that sent it: the others have theirs from ``echo``), or if
+  another box has sent it.
+- so a copy of an item that nobody has answered proves that it was sent: its answer is made from it. That
+  keeps a second box from sending what the first one had sent before it was gone.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from appliance import wire
+from appliance.relay.echo import sent_as, trace_in
+from appliance.relay.errors import NoRoom, UpstreamBroke
+from appliance.relay.inbound import LATELY_MAX, Inbound, Incoming
+from appliance.relay.others import Others
+from appliance.relay.outbound import Outbound
+from appliance.relay.presence import Presence
+from appliance.relay.settings import RelaySettings
+from appliance.store import Item, Store
+
+ECHOED = ("delivery", "notify", "ping", "invite")
+ANSWER_S = 10.0
+"""For an answer that is on its way, and to bring it to the disk."""
+
+NOBODY: tuple[int, ...] = ()
+MISSED_MAX = 3
+MISSED_PAUSE_S = 60.0
+"""A keeper that has not stored several messages in time is not waited for, for so long."""
+
+
+class Sorter:
+    """One for the life of a membership. ``new_node`` takes the password of a node that another box is to
+    have: whether the label is one.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        membership: int,
+        settings: RelaySettings,
+        inbound: Inbound,
+        outbound: Outbound,
+        presence: Presence,
+        others: Others,
+        new_node: Callable[[str, str], Awaitable[bool]],
+    ) -> None:
+        self._store = store
+        self._membership = membership
+        self._settings = settings
+        self._inbound = inbound
+        self._outbound = outbound
+        self._presence = presence
+        self._others = others
+        self._new_node = new_node
+        self._awaited: dict[int, trio.Event] = {}
+        self._copied: OrderedDict[int, None] = OrderedDict()
+        self._missed = 0
+        self._alone_until = 0.0
+        store.relay.on_relayed.append(self._relayed)
+
+    def forget(self) -> None:
+        """The membership is no more."""
+        self._store.relay.on_relayed.remove(self._relayed)
+
+    async def run(self) -> None:
+        """The sorting task of a link."""
+        while True:
+            batch = await self._inbound.next_batch()
+            known = await self._inbound.known(batch)
+            for incoming in batch:
+                await self._sort(incoming, incoming.upid in known)
+
+    async def _sort(self, incoming: Incoming, known: bool) -> None:
+        message = incoming.message
+        own = message.from_ == self._uid
+        if message.op == "login" and self._inbound.barrier.login(trio.current_time()):
+            self._inbound.done_with(incoming)
+        elif known:
+            await self._again(incoming, own)
+        elif await self._is_of_box(message, own):
+            await self._inbound.store(incoming, NOBODY)
+        elif own and message.op in ECHOED and await self._is_own(incoming):
+            return
+        elif await self._has_keeper(incoming):
+            await self._again(incoming, own)
+        else:
+            await self._inbound.store(incoming)
+
+    @property
+    def _uid(self) -> str:
+        membership = self._store.site.memberships.get(self._membership)
+        return membership.uid if membership is not None else ""
+
+    async def _again(self, incoming: Incoming, own: bool) -> None:
+        """It is known. As the copy of a request that this box sent it is for the device that made that."""
+        node = await self._sender(incoming.message) if own and incoming.message.op in ECHOED else 0
+        if node and incoming.upid not in self._copied:
+            self._copied[incoming.upid] = None
+            while len(self._copied) > LATELY_MAX:
+                self._copied.popitem(last=False)
+            await self._inbound.store(incoming, (node,), known=True)
+        else:
+            self._inbound.done_with(incoming)
+
+    async def _sender(self, message: wire.Message) -> int:
+        """The device that made the request of which this is the copy, if this box sent it; else 0."""
+        upid = sent_as(message)
+        node = self._outbound.sent.get(upid)
+        if node is None and upid:
+            item = await self._store.relay.sent(self._membership, upid)
+            node = item.node if item is not None and item.msgid % 16 == self._store.scene.mint.box else 0
+        return node if node in self._store.site.nodes else 0
+
+    async def _is_of_box(self, message: wire.Message, own: bool) -> bool:
+        """Whether it tells of something that no device has done."""
+        if message.op == "ohiedit":
+            return own and self._presence.is_ours(message)
+        label, password = message.fields.get("newnode"), message.fields.get("nodeid")
+        if message.op != "user" or not label or not password:
+            return False
+        return await self._new_node(str(label), str(password))
+
+    # copies of own requests
+
+    async def _is_own(self, incoming: Incoming) -> bool:
+        """Deal with a message by the member, not known, if it is the copy of a request of one of its devices
+        here; False if it is none.
+        """
+        message = incoming.message
+        upid = sent_as(message)
+        if message.op == "notify" and upid and await self._is_sent(upid):
+            node = await self._sender(message)
+            await self._inbound.store(incoming, (node,) if node else NOBODY)
+            return True
+        if upid in self._outbound.sent:
+            await self._again(incoming, own=True)
+            return True
+        item = await self._outbound.match(trace_in(message), incoming.payload.digest)
+        if item is None:
+            return False
+        if item.msgid in self._outbound.flow.in_flight:
+            await self._until_answered(item)
+            return upid in self._outbound.sent and await self._take_copy(incoming)
+        if await self._is_others(item) and await self._is_told(incoming):
+            await self._again(incoming, own=True)
+            return True
+        try:
+            self._outbound.seen(item, upid, wire.parse_posted(message.posted))
+        except ValueError as error:
+            raise UpstreamBroke(f"the site gave a message without a time: {error}") from error
+        await self._until_answered(item)
+        if item.msgid in self._outbound.flow:
+            raise NoRoom("what the site said to a request could not be stored in time")
+        if message.op == "notify":
+            await self._inbound.store(incoming, NOBODY)
+        else:
+            self._inbound.done_with(incoming)
+        return True
+
+    async def _take_copy(self, incoming: Incoming) -> bool:
+        await self._again(incoming, own=True)
+        return True
+
+    async def _is_sent(self, upid: int) -> bool:
+        if upid in self._outbound.sent:
+            return True
+        return bool(await self._store.relay.known(self._membership, [upid]))
+
+    async def _until_answered(self, item: Item) -> None:
+        deadline = trio.current_time() + ANSWER_S
+        while item.msgid in self._outbound.flow and (left_s := deadline - trio.current_time()) > 0:
+            await self._outbound.changed(left_s)
+
+    async def _is_others(self, item: Item) -> bool:
+        """Whether another box is there to say what became of it."""
+        slot = item.msgid % 16
+        return slot != self._store.scene.mint.box and not self._others.given_up(slot, self._membership, 0.0)
+
+    # the keeper
+
+    async def _has_keeper(self, incoming: Incoming) -> bool:
+        """Whether another box has stored it, or does so within the time."""
+        if self._others.alone or self._others.is_keeper(self._membership):
+            return False
+        if trio.current_time() < self._alone_until:
+            return False
+        if await self._is_told(incoming):
+            self._missed = 0
+            return True
+        self._missed += 1
+        if self._missed >= MISSED_MAX:
+            self._missed = 0
+            self._alone_until = trio.current_time() + MISSED_PAUSE_S
+        return False
+
+    async def _is_told(self, incoming: Incoming) -> bool:
+        """Wait for another box to say that it has stored it."""
+        told = self._awaited.setdefault(incoming.upid, trio.Event())
+        try:
+            if await self._store.relay.known(self._membership, [incoming.upid]):
+                return True
+            left_s = incoming.came + self._settings.keeper_wait_s - trio.current_time()
+            with trio.move_on_after(max(0.0, left_s)):
+                await told.wait()
+            return told.is_set()
+        finally:
+            del self._awaited[incoming.upid]
+
+    def _relayed(self, membership: int, upid: int) -> None:
+        if membership == self._membership and upid in self._awaited:
+            self._awaited[upid].set()
