@@ -47,6 +47,7 @@ from appliance.holding import only_one
 from appliance.notify import sd_notify, watchdog_interval_s
 from appliance.peering import folder as joining
 from appliance.session import (
+    Buttons,
     Listener,
     Pairing,
     Service,
@@ -130,6 +131,7 @@ async def _main(config: Config, sockets: list[socket.socket], gave_up: str | Non
                 pairing,
                 verifier(config),
                 front.place,
+                Buttons(health),
             )
             listener = Listener(service, front.context)
             words = Words(service, health, config.data)

@@ -22,6 +22,7 @@ from appliance.health import Health
 from appliance.log import get_logger
 from appliance.peering import (
     Peering,
+    PeeringError,
     Settings,
     all_addresses,
     ensure_box,
@@ -197,6 +198,8 @@ async def start_peering(
     nursery.start_soon(peering.outage.unless, others.run)
     nursery.start_soon(peering.watch)
     nursery.start_soon(peering.renewal.run)
+    service.buttons.blank = lambda: peering.has is None
+    nursery.start_soon(look_when_pressed, config.discovery.enabled, service, peering)
 
     def changed(identity: Identity) -> None:
         folder = config.data / "tls"
@@ -207,6 +210,44 @@ async def start_peering(
     if front.folder is not None:
         nursery.start_soon(follow_identity, store, front.identity, changed, front.folder)
     return peering, others
+
+
+async def look_when_pressed(enabled: bool, service: Service, peering: Peering) -> None:
+    """While this box is blank, a press of its button has it look for a site to join; ``enabled``: if it may.
+    Runs until cancelled.
+    """
+    await service.buttons.opened()
+    from appliance.peering.looking import Looking  # of use once in a box's life
+
+    look = partial(boxes_that_pair, enabled, service.store.key.short)
+    await Looking(service.buttons, peering, look).run()
+
+
+async def boxes_that_pair(enabled: bool, own: str) -> list[list[str]]:
+    """Where each box is that has pairing open, but for the one announced as ``own``. Raises
+    ``PeeringError``.
+    """
+    if not enabled:
+        raise PeeringError(
+            "this box looks for no others (discovery.enabled): say   pocket peer invite   on the box that has"
+            " the site, and   pocket peer join ADDRESS CODE   here"
+        )
+    from appliance.discovery import DiscoveryError, find
+
+    try:
+        found = await find()
+    except DiscoveryError as error:
+        raise PeeringError(str(error)) from None
+    return [
+        [typed(address, box.port) for address in box.addresses]
+        for box in found
+        if box.pairing and box.id != own
+    ]
+
+
+def typed(address: str, port: int) -> str:
+    """As people type it."""
+    return f"=[{address}]:{port}" if ":" in address else f"={address}:{port}"
 
 
 def site_id(site: Site) -> str:
@@ -227,4 +268,4 @@ def peer_found(others: Others, store: Store, announced: str, addresses: list[str
     for box in store.site.boxes.values():
         if sha256(box.public).hexdigest()[:8] == announced:
             for address in reversed(addresses):
-                links.add_address(box.box, f"=[{address}]:{port}" if ":" in address else f"={address}:{port}")
+                links.add_address(box.box, typed(address, port))

@@ -5,6 +5,7 @@ something.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Literal
 
 State = Literal["starting", "serving", "warning", "error", "stopping", "stopped"]
@@ -12,6 +13,38 @@ Peer = Literal["none", "in sync", "behind", "away"]
 Relay = Literal["none", "online", "offline"]
 
 IDENTIFY_S = 3.0
+BEATS = 20
+BEAT_S, PAUSE_S = 0.8, 2.0
+ROUND_S = BEATS * BEAT_S + PAUSE_S
+"""In which a light shows the whole of a number that is compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A ``number`` (below 2 ** ``BEATS``) that this box and another one show since ``began``, on the loop's
+    clock, so that a person sees whether they are the same. ``yes``: here somebody has said so.
+    """
+
+    number: int
+    began: float
+    yes: bool = False
+
+    @property
+    def digits(self) -> str:
+        """As people read it."""
+        return f"{self.number // 1000:03} {self.number % 1000:03}"
+
+    @property
+    def words(self) -> str:
+        """What a person is to do who cannot see the lights."""
+        if self.yes:
+            return f"{self.digits} - yes was said here; now say it on the other box"
+        return f"{self.digits} - does the other box show the same? Press twice for yes, once for no"
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """For those who ask."""
+        return {"digits": self.digits, "yes": self.yes, "words": self.words}
 
 
 class Health:
@@ -29,6 +62,8 @@ class Health:
         """Messages that some device has yet to fetch."""
         self.peer: Peer = "none"
         self.relay: Relay = "none"
+        self.comparison: Comparison | None = None
+        """What this box and another one show, which want to be boxes of one site."""
         self._pairing_until = self._identify_until = float("-inf")
         self._warnings: dict[str, str] = {}
         self._errors: dict[str, str] = {}

@@ -11,6 +11,7 @@ import click
 
 from appliance.cli.common import ask, asks_box, json_option, print_json
 from appliance.cli.serve import config_options, need_config
+from appliance.cli.tables import age, dig
 from appliance.control import ControlError, NoBox, call
 
 if TYPE_CHECKING:
@@ -36,11 +37,12 @@ def identify(data: Path, as_json: bool) -> None:
 
 @click.group()
 def panel() -> None:
-    """The lights on the box.
+    """The lights and the button on the box.
 
     \b
-    Example:
+    Examples:
       pocket panel test
+      pocket panel press
     """
 
 
@@ -102,6 +104,30 @@ def walk_without_box(config: Any, say: Any, each_s: float) -> str | None:
     from appliance.panel import panel_test as walk
 
     return trio.run(walk, panel_settings(config), say, each_s)
+
+
+@panel.command("press")
+@click.option("--twice", is_flag=True, help="Two presses in a row: yes, the other box shows the same.")
+@asks_box
+def panel_press(twice: bool, data: Path, as_json: bool) -> None:
+    """Do what a short press of the button does.
+
+    It opens pairing for 2 minutes, for devices, and for another box whose button is pressed, too. When both
+    boxes then show the same number, in their lights, in `pocket status` and `pocket peer list`, say so with
+    --twice on both; once means no.
+
+    \b
+    Examples:
+      pocket panel press
+      pocket panel press --twice
+    """
+    result = ask(data, "pair.press", times=2 if twice else 1)
+    if as_json:
+        print_json(result)
+    elif dig(result, "answered"):
+        click.echo("said yes: now the other box" if twice else "said no: nothing was paired")
+    else:
+        click.echo(f"pairing is open for {age(dig(result, 'pairing_open_s'))}")
 
 
 @panel.command("ended", hidden=True)

@@ -147,7 +147,8 @@ def peer_list(data: Path, as_json: bool) -> None:
             for box in boxes
         )
         click.echo(table(("BOX", "ID", "STATE", "BEHIND", "ADDRESS", "SEEN"), rows))
-    click.echo(facts(standing(result)))
+    comparison = [("compare", words)] if (words := dig(result, "comparison.words")) else []
+    click.echo(facts([*comparison, *standing(result)]))
     if missing := dig(result, "missing"):
         click.echo(f"! {printable(str(missing))}")
     if len(boxes) == 1 and not joining:

@@ -110,6 +110,7 @@ def describe(status: Any) -> str:
                     ("address", at("address")),
                     ("fingerprint", at("fingerprint")),
                     ("registration", registration(at("registration"), at("pairing_open_s"))),
+                    *([("compare", words)] if (words := at("comparison.words")) else []),
                     ("members", figures("{members} with {nodes} devices, {groups} groups")),
                     *([("copies", copies(status))] if at("copies") is not None else []),
                     ("links", figures(LINKS)),

@@ -31,6 +31,7 @@ class PairingWords:
             "pair.close": self.pair_close,
             "pair.code": self.pair_code,
             "pair.show": self.pair_show,
+            "pair.press": self.pair_press,
         }
 
     async def pair_open(self, args: Args) -> Any:
@@ -48,8 +49,25 @@ class PairingWords:
         log.info("pairing opened", minutes=minutes)
         return self._show()
 
+    async def pair_press(self, args: Args) -> Any:
+        """What a short press of the button means, once or twice in a row."""
+        times = args.get("times", 1)
+        if type(times) is not int or not 1 <= times <= 2:
+            raise ControlError("times must be 1 or 2")
+        buttons, answered = self._service.buttons, False
+        for _ in range(times):
+            try:
+                answered = buttons.press()
+            except NotNow as error:
+                raise ControlError(str(error)) from None
+            if not answered:
+                await self.pair_open({})
+                buttons.open_for(MINUTES * 60)
+        return {**self._show(), "answered": answered}
+
     async def pair_close(self, args: Args) -> Any:
         self._pairing.close()
+        self._service.buttons.close()
         log.info("pairing closed")
         return self._show()
 

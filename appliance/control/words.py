@@ -88,6 +88,7 @@ class Words:
             "fingerprint": service.place.fingerprint,
             "registration": service.pairing.mode,
             "pairing_open_s": round(service.pairing.open_s, 1),
+            "comparison": health.comparison.facts if health.comparison is not None else None,
             "members": len(store.site.members),
             "nodes": len(store.site.nodes),
             "groups": len(store.site.groups),

@@ -113,8 +113,8 @@ async def _announce(
 
 
 class Hand:
-    """Whether somebody is at the box: a short press opens pairing, and for as long lets a console set up the
-    network.
+    """Whether somebody is at the box: a short press opens pairing, or answers what the lights ask; for two
+    minutes it lets a console set up the network.
     """
 
     def __init__(self, words: Words) -> None:
@@ -122,9 +122,11 @@ class Hand:
         self._until = float("-inf")
 
     async def pressed_briefly(self) -> None:
-        """Raises ``ControlError`` if nobody may register; somebody is there all the same."""
+        """Raises ``ControlError`` if nobody may register, or a yes comes too early; somebody is there all the
+        same.
+        """
         self._until = time.monotonic() + MINUTES * 60
-        await self._words.say("pair.open", minutes=MINUTES)
+        await self._words.say("pair.press")
 
     def is_near(self) -> bool:
         return time.monotonic() < self._until

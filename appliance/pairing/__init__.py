@@ -8,7 +8,7 @@ Terms. The *host* shows the code: a box. The *guest* types it: a new device, or 
 peer. What the host gives is a *gift*; its kind says what for.
 
 The exchange runs over the TLS port of the site, in TMTP's framing (TMTP revision 1, section 1), on a link
-of its own. Its ops are 100 to 103, which no TMTP client sends and for which a TMTP server closes the link;
+of its own. Its ops are 100 to 107, which no TMTP client sends and for which a TMTP server closes the link;
 a host tells a guest from a client by the first frame. In it, in this order:
 
     guest  {"code":1,"kind":"node","op":100,"share":X,"version":1}   which code, what for, its SPAKE2 message
@@ -25,6 +25,8 @@ the end is its *slot*, because that is certain only when the site has it on stab
 
     guest  {"datalen":N,"op":103} and N octets                       the card, encrypted
     host   {"op":"placed","proof":P,"slot":S}                        in place of "paired"
+
+Two boxes can do without a code: `buttons` has that exchange, with ops 104 to 107.
 
 - **Bound to the channel.** The fingerprint of the certificate, as each side sees it, is part of the host's
   SPAKE2 identity. Somebody in between has another certificate, so the two keys differ and the first proof
@@ -46,9 +48,10 @@ events by `next_event` until that is None; their other methods make the frames. 
 gift's or card's a frame. No octets from outside raise anything but `PairingError`.
 """
 
+from appliance.pairing.buttons import ButtonGuest, ButtonHost, Committed, Compared, Opened
 from appliance.pairing.codes import CODES, Code
 from appliance.pairing.errors import BadCode, BadFrame, Impostor, PairingError, Refused
-from appliance.pairing.frames import is_pairing
+from appliance.pairing.frames import is_by_button, is_pairing
 from appliance.pairing.gifts import BoxCard, BoxEntry, BoxGift, Gift, NodeGift
 from appliance.pairing.guest import Confirmed, Given, Guest, Shared
 from appliance.pairing.host import Asked, Host, Introduced, Proved, Taken
@@ -62,7 +65,11 @@ __all__ = [
     "BoxCard",
     "BoxEntry",
     "BoxGift",
+    "ButtonGuest",
+    "ButtonHost",
     "Code",
+    "Committed",
+    "Compared",
     "Confirmed",
     "Gift",
     "Given",
@@ -72,10 +79,12 @@ __all__ = [
     "Introduced",
     "Invitation",
     "NodeGift",
+    "Opened",
     "PairingError",
     "Proved",
     "Refused",
     "Shared",
     "Taken",
+    "is_by_button",
     "is_pairing",
 ]

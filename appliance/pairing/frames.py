@@ -11,6 +11,7 @@ from appliance import wire
 from appliance.pairing.errors import BadFrame
 
 PAIR, PROVE, TAKE, INTRODUCE = 100, 101, 102, 103
+COMMIT, OPEN, AGREE, LEAVE = 104, 105, 106, 107
 """Ops of the guest's frames. TMTP's end at 12."""
 
 HEADER_MAX: Final = 2048
@@ -24,6 +25,7 @@ CARD_OCTETS_MAX: Final = 8192
 """Of what a box says about itself, encrypted."""
 REASON_CHARS_MAX = 300
 SHARE_OCTETS = 33
+BUTTON_SHARE_OCTETS = 32
 PROOF_OCTETS = 32
 
 _KEYS: Final[dict[object, dict[str, type]]] = {
@@ -31,6 +33,12 @@ _KEYS: Final[dict[object, dict[str, type]]] = {
     PROVE: {"op": int, "proof": str},
     TAKE: {"op": int, "proof": str},
     INTRODUCE: {"datalen": int, "op": int},
+    COMMIT: {"commit": str, "op": int, "version": int},
+    OPEN: {"op": int, "share": str},
+    AGREE: {"op": int, "proof": str},
+    LEAVE: {"error": str, "op": int},
+    "share": {"op": str, "share": str},
+    "compare": {"op": str, "proof": str},
     "pair": {"op": str, "share": str},
     "proof": {"op": str, "proof": str},
     "gift": {"datalen": int, "op": str},
@@ -68,9 +76,14 @@ def encode(fields: dict[str, Any], data: bytes = b"") -> bytes:
     return b"%04x" % len(header) + header + data
 
 
-def encode_quit(reason: str) -> bytes:
-    """The end, and why."""
-    return encode({"error": reason[:REASON_CHARS_MAX], "op": "quit"})
+def encode_quit(reason: str, op: int | str = "quit") -> bytes:
+    """The end, and why; a guest's has ``LEAVE`` for its op."""
+    return encode({"error": reason[:REASON_CHARS_MAX], "op": op})
+
+
+def reason_in(frame: Frame) -> str:
+    """The other side's words in such a frame, made printable."""
+    return "".join(c if c.isprintable() else "?" for c in frame.fields["error"])
 
 
 def is_pairing(octets: bytes | bytearray) -> bool | None:
@@ -84,7 +97,14 @@ def is_pairing(octets: bytes | bytearray) -> bool | None:
         return False
     if len(octets) < 4 + size:
         return None
-    return b'"op":%d,' % PAIR in octets[4 : 4 + size]
+    head = octets[4 : 4 + size]
+    return any(b'"op":%d,' % op in head for op in (PAIR, COMMIT))
+
+
+def is_by_button(octets: bytes | bytearray) -> bool:
+    """Whether a pairing that begins so is one without a code."""
+    size = _size(octets)
+    return size is not None and b'"op":%d,' % COMMIT in octets[4 : 4 + size]
 
 
 class Reader:

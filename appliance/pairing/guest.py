@@ -20,6 +20,7 @@ from appliance.pairing.frames import (
     TAKE,
     Reader,
     encode,
+    reason_in,
 )
 from appliance.pairing.gifts import BoxCard, Gift, decode_gift, encode_card
 from appliance.pairing.host import VERSION
@@ -145,7 +146,7 @@ class Guest:
         if frame is None:
             return None
         if frame.op == "quit":
-            raise Refused("".join(c if c.isprintable() else "?" for c in frame.fields["error"]))
+            raise Refused(reason_in(frame))
         if frame.op != awaited:
             raise BadFrame(f"the box sent {frame.op} where {awaited} was due")
         if awaited == "pair":

@@ -41,10 +41,10 @@ def shared_key(spake: Any, share: bytes) -> bytes:
 
 
 class Transcript:
-    """All frames so far, as one digest."""
+    """All frames so far, as one digest. ``about``: what both sides must see alike beside them."""
 
-    def __init__(self) -> None:
-        self.digest = hashlib.sha256(PROTOCOL).digest()
+    def __init__(self, about: bytes = b"") -> None:
+        self.digest = hashlib.sha256(PROTOCOL + about).digest()
 
     def add(self, sender: Side, frame: bytes) -> None:
         self.digest = hashlib.sha256(self.digest + sender.encode() + hashlib.sha256(frame).digest()).digest()

@@ -18,7 +18,7 @@ import trio
 from appliance import log as logs
 from appliance.panel.lamps import Lamp, Leave
 from appliance.panel.settings import Night, PanelError, Role
-from appliance.panel.signs import Condition, Shown, Sign, choose, dimming
+from appliance.panel.signs import COMPARE, Condition, Shown, Sign, choose, dimming
 from appliance.panel.worker import Backoff, Worker
 
 log = logs.get_logger(__name__)
@@ -175,8 +175,10 @@ class Lights:
         override = None if self._override is None else self._override[0]
         held = self._held()
         clock = self._now()
-        reasons = self._condition.reasons
-        note = reasons[0] if reasons else ""
+        reasons, comparison = self._condition.reasons, self._condition.comparison
+        notes = dict.fromkeys(("warning", "error"), reasons[0] if reasons else "")
+        if comparison is not None:
+            notes[COMPARE.key] = comparison.digits + (", yes here" if comparison.yes else "")
         wait_s = TICK_S
         for lane in self.lanes:
             role = lane.lamp.role
@@ -185,10 +187,12 @@ class Lights:
             if shown_sign is not sign:
                 since = now
                 self._since[role] = (sign, since)
+            if sign.key == COMPARE.key and comparison is not None and sign is not COMPARE:
+                since = comparison.began  # in step with the other box, whatever was shown meanwhile
             level, left_s = sign.pattern.at(now - since)
             wait_s = min(wait_s, left_s)
             dim = dimming(sign, self._night, clock) if lane.lamp.at_night else 1.0
-            lane.want(Shown(sign, level, dim, note if sign.key in ("warning", "error") else ""))
+            lane.want(Shown(sign, level, dim, notes.get(sign.key, "")))
         return wait_s
 
     def _tell(self, again: bool) -> None:

@@ -7,8 +7,11 @@ half as bright or brighter as on.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf
 from typing import NamedTuple
+
+from appliance.health import BEAT_S, BEATS, PAUSE_S
 
 RAMP_S = 0.05
 """A ramp moves in steps of this length."""
@@ -66,7 +69,18 @@ def _flashes(count: int, every_s: float) -> tuple[Step, ...]:
     return (*flashes[:-1], _off(every_s - FLASH_S * (2 * count - 1)))
 
 
+@lru_cache(maxsize=4)
+def beats(number: int) -> Pattern:
+    """A number as people compare it on two lights: a flash begins on each beat, long for a one, the highest
+    first; and a pause. Two that differ go out at different times.
+    """
+    flashes = (LONG if number >> bit & 1 else SHORT for bit in reversed(range(BEATS)))
+    steps = (step for flash in flashes for step in (_on(flash), _off(BEAT_S - flash)))
+    return Pattern(f"{BEATS} flashes, long and short", (*steps, _off(PAUSE_S)))
+
+
 FLASH_S = 0.1
+SHORT, LONG = BEAT_S / 4, 3 * BEAT_S / 4
 
 DARK = Pattern("off", (_off(inf),))
 SOLID = Pattern("solid", (_on(inf),))
@@ -79,6 +93,7 @@ WINK = Pattern("on, with a short gap every second", (_on(0.9), _off(0.1)))
 ONE_FLASH = Pattern("one flash a second", _flashes(1, 1.0))
 TWO_FLASHES = Pattern("two flashes a second", _flashes(2, 1.0))
 THREE_FLASHES = Pattern("three flashes a second", _flashes(3, 1.0))
+EXAMPLE = beats(482913)
 
 PATTERNS: tuple[Pattern, ...] = (
     SOLID,
@@ -91,5 +106,6 @@ PATTERNS: tuple[Pattern, ...] = (
     ONE_FLASH,
     TWO_FLASHES,
     THREE_FLASHES,
+    EXAMPLE,
     DARK,
 )

@@ -7,11 +7,12 @@ pattern does not.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import time
+from functools import lru_cache
 from typing import Literal, NamedTuple, Protocol
 
-from appliance.health import Peer, Relay, State
+from appliance.health import Comparison, Peer, Relay, State
 from appliance.panel import patterns
 from appliance.panel.patterns import Pattern
 from appliance.panel.settings import Night, Role
@@ -38,6 +39,8 @@ class Condition(Protocol):
     @property
     def pairing(self) -> bool: ...
     @property
+    def comparison(self) -> Comparison | None: ...
+    @property
     def identifying(self) -> bool: ...
 
 
@@ -63,6 +66,9 @@ CONFIRM = Sign(
     "confirm", patterns.THREE_FLASHES, "press briefly to confirm, or wait to call it off", WHITE, "shown"
 )
 REFUSED = Sign("refused", patterns.FAST_BLINK, "the button's wish was refused, see the log", RED, "shown")
+COMPARE = Sign(
+    "compare", patterns.EXAMPLE, "same on the other box? Press both twice, if not once", BLUE, "shown"
+)
 
 STOPPED = Sign("stopped", patterns.DARK, "stopped: safe to unplug", night="shown")
 STARTING = Sign("starting", patterns.WINK, "starting", WHITE, "shown")
@@ -127,6 +133,7 @@ WALK: tuple[Sign, ...] = (
     WARNING,
     ERROR,
     PAIRING,
+    COMPARE,
     IDENTIFY,
     STARTING,
     HELD,
@@ -137,9 +144,19 @@ WALK: tuple[Sign, ...] = (
 """What a test of the panel goes through: every pattern, with what it means."""
 
 
+ALIVE: tuple[State, ...] = ("serving", "warning", "error")
+
+
+@lru_cache(maxsize=4)
+def compare(number: int) -> Sign:
+    """COMPARE with this number."""
+    return replace(COMPARE, pattern=patterns.beats(number))
+
+
 def choose(role: Role, condition: Condition, override: Sign | None = None, held: Sign | None = None) -> Sign:
     """What an LED of `role` shows. `override` is a test or an answer, `held` the button's feedback; both go
-    to every LED, in this order with identify: override, identify, held, then the rules of the role.
+    to every LED, in this order with identify: override, identify, held, then (the status LED) a number that
+    is compared, then the rules of the role.
     """
     if override is not None:
         return override
@@ -147,6 +164,8 @@ def choose(role: Role, condition: Condition, override: Sign | None = None, held:
         return IDENTIFY
     if held is not None:
         return held
+    if role == "status" and condition.comparison is not None and condition.state in ALIVE:
+        return compare(condition.comparison.number)
     return next(sign for holds, sign in (*FIRST, *RULES[role]) if holds(condition))
 
 

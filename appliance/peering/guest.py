@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from appliance.log import get_logger
 from appliance.pairing import (
     BoxCard,
     BoxGift,
+    ButtonGuest,
     Code,
     Confirmed,
     Given,
@@ -29,6 +31,7 @@ from appliance.session.joining import ADMIT_S, QUEUE_S
 log = get_logger(__name__)
 
 T = TypeVar("T")
+Keep = Callable[[BoxGift], Awaitable[None]]
 
 STEP_S = QUEUE_S + 2.0
 """For each answer of the host, as long as it may take, and some. The last one has ``ADMIT_S``."""
@@ -48,14 +51,21 @@ class Accepted:
     slot: int
 
 
-async def ask(
-    addresses: Sequence[str], code: Code, card: BoxCard, keep: Callable[[BoxGift], Awaitable[None]]
-) -> Accepted:
+async def ask(addresses: Sequence[str], code: Code, card: BoxCard, keep: Keep) -> Accepted:
     """Ask the box at the first of ``addresses`` that answers. ``keep`` has put the gift on stable storage
     when it returns. Raises ``NotLetIn`` or another ``PeeringError``, and whatever ``keep`` raises. Cancelled,
     the other box may have taken us in, or not.
     """
-    stream, address = await _connect(addresses)
+    stream, address = await connect(addresses)
+    return await settle(stream, address, keep, partial(_exchange, stream, code, card))
+
+
+async def settle(
+    stream: TlsStream, address: str, keep: Keep, exchange: Callable[[Keep], Awaitable[Accepted]]
+) -> Accepted:
+    """Bring an exchange to its end, whichever, and close the stream. What goes wrong in it is raised as
+    ``ask`` does.
+    """
     taken = False
 
     async def kept(gift: BoxGift) -> None:
@@ -64,7 +74,7 @@ async def ask(
         taken = True
 
     try:
-        return await _exchange(stream, code, card, kept)
+        return await exchange(kept)
     except Refused as error:
         raise NotLetIn(f"the box at {address} says: {error}") from None
     except PairingError as error:
@@ -76,24 +86,24 @@ async def ask(
         stream.close()
 
 
-async def _exchange(
-    stream: TlsStream, code: Code, card: BoxCard, keep: Callable[[BoxGift], Awaitable[None]]
-) -> Accepted:
-    fingerprint = f"SHA256:{sha256(stream.certificate).hexdigest()}"
-    guest = Guest(code, fingerprint, card=card)
+async def _exchange(stream: TlsStream, code: Code, card: BoxCard, keep: Keep) -> Accepted:
+    guest = Guest(code, fingerprint_of(stream), card=card)
     await stream.send_all(await trio.to_thread.run_sync(guest.begin))
-    await _next(stream, guest, Shared)
+    await next_event(stream, guest, Shared)
     await stream.send_all(await trio.to_thread.run_sync(guest.prove))
-    gift = (await _next(stream, guest, Given)).gift
+    gift = (await next_event(stream, guest, Given)).gift
     assert isinstance(gift, BoxGift)
     await keep(gift)
     await stream.send_all(guest.take())
-    slot = (await _next(stream, guest, Confirmed, ADMIT_S)).slot
+    slot = (await next_event(stream, guest, Confirmed, ADMIT_S)).slot
     assert slot is not None
     return Accepted(gift, slot)
 
 
-async def _next(stream: TlsStream, guest: Guest, kind: type[T], wait_s: float = STEP_S) -> T:
+async def next_event(
+    stream: TlsStream, guest: Guest | ButtonGuest, kind: type[T], wait_s: float = STEP_S
+) -> T:
+    """What the host says next. Raises ``PairingError``, ``LinkLost``, ``EOFError``, ``TooSlowError``."""
     with trio.fail_after(wait_s):
         while (event := guest.next_event()) is None:
             octets = await stream.receive(RECEIVE_OCTETS)
@@ -104,7 +114,12 @@ async def _next(stream: TlsStream, guest: Guest, kind: type[T], wait_s: float = 
     return event
 
 
-async def _connect(addresses: Sequence[str]) -> tuple[TlsStream, str]:
+def fingerprint_of(stream: TlsStream) -> str:
+    """Of the certificate that the other end showed."""
+    return f"SHA256:{sha256(stream.certificate).hexdigest()}"
+
+
+async def connect(addresses: Sequence[str]) -> tuple[TlsStream, str]:
     """To the first that answers, and which it is. Raises ``PeeringError``."""
     reason = "there is no address to try"
     for address in addresses:

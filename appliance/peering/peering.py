@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -23,9 +23,12 @@ from appliance.peering.outage import LocalName, Outage, play_dead
 from appliance.peering.placing import Addresses
 from appliance.peering.renewal import Renewal
 from appliance.peering.standing import LINKED, Standing
-from appliance.session import Service
+from appliance.session import NotNow, Service
 from appliance.session.certificate import fingerprint_of
 from appliance.site import Box, Decision, Identity, Scene, revoke_box, set_identity
+
+if TYPE_CHECKING:
+    from appliance.peering.guest import Accepted, Keep
 
 log = get_logger(__name__)
 
@@ -188,7 +191,7 @@ class Peering:
 
     def listed(self) -> dict[str, Any]:
         """All boxes, and how they are."""
-        figures = self.standing.figures()
+        figures, comparison = self.standing.figures(), self._health.comparison
         return {
             "site": self._service.name,
             "box": self.standing.own,
@@ -196,37 +199,42 @@ class Peering:
             "joining": None,
             "gave_up": self.gave_up,
             "missing": self.standing.missing,
+            "comparison": comparison.facts if comparison is not None else None,
             **{key: figures[key] for key in ("copies", "one_copy_acks", "safe_to_unplug", "why")},
             "boxes": [self.standing.describe(box) for box in self.standing.all],
         }
 
     async def join(self, addresses: Sequence[str], typed: str) -> dict[str, Any]:
-        """Become a box of the site of the one that shows the code, at the first address that answers.
-        When this returns, this box is about to start anew, and then fetches everything. Raises
-        ``PeeringError``.
+        """Become a box of the site of the one that shows the code, at the first address that answers; see
+        ``enter``.
         """
         self._check_blank()
         try:
             code = Code.parse(typed)
         except BadCode as error:
             raise PeeringError(str(error)) from None
+        from appliance.peering.guest import ask  # of use once in a box's life
+
+        return await self.enter(lambda card, keep: ask(addresses, code, card, keep))
+
+    async def enter(self, ask: Callable[[BoxCard, Keep], Awaitable[Accepted]]) -> dict[str, Any]:
+        """Become a box of the site that lets us in when it is asked. When this returns, this box is about to
+        start anew, and then fetches everything. Raises ``PeeringError``, ``NotNow`` if ``ask`` does.
+        """
+        self._check_blank()
         if self._asking:
             raise PeeringError("this box is being paired already: wait a moment")
         self._asking = True
         self.gave_up = None
         folder = self._settings.folder
-        from appliance.peering.guest import ask  # of use once in a box's life
-
         try:
             key = await trio.to_thread.run_sync(joining.new_key, folder)
             own = self._settings.own_addresses()[:BOX_ADDRESSES_MAX]
             card = BoxCard(key.public, self._settings.name, own)
-            accepted = await ask(
-                addresses, code, card, lambda gift: trio.to_thread.run_sync(joining.keep, folder, gift)
-            )
+            accepted = await ask(card, lambda gift: trio.to_thread.run_sync(joining.keep, folder, gift))
             self._check_blank()
             await trio.to_thread.run_sync(joining.accept, folder, accepted.slot)
-        except NotLetIn:
+        except (NotLetIn, NotNow):
             await trio.to_thread.run_sync(joining.forget, folder)
             raise
         except (OSError, ValueError) as error:
@@ -277,14 +285,16 @@ class Peering:
         """Play dead for so long. Raises ``PeeringError``."""
         return await play_dead(self.standing, self.outage, self._cut, seconds, self.local_name)
 
-    def _check_blank(self) -> None:
+    @property
+    def has(self) -> str | None:
+        """What this box would lose if it joined another one's site; None if it is blank."""
         site = self._store.site
-        what = None
         if site.members:
-            what = f"{len(site.members)} members"
-        elif len(site.boxes) > 1:
-            what = f"{len(site.boxes) - 1} other boxes"
-        if what is not None:
+            return f"{len(site.members)} members"
+        return f"{len(site.boxes) - 1} other boxes" if len(site.boxes) > 1 else None
+
+    def _check_blank(self) -> None:
+        if (what := self.has) is not None:
             raise PeeringError(NOT_BLANK.format(what=what))
 
 

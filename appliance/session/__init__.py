@@ -1,6 +1,7 @@
 """Sessions: clients' links, from the accepted connection to the last quit."""
 
 from appliance.session.addresses import Place, addresses_of
+from appliance.session.buttons import Buttons, Try
 from appliance.session.errors import LinkLost
 from appliance.session.gate import GateSettings
 from appliance.session.household import Household
@@ -13,6 +14,7 @@ from appliance.session.tls import PEER_NAME, TlsStream, let_peers_in
 
 __all__ = [
     "PEER_NAME",
+    "Buttons",
     "Caller",
     "GateSettings",
     "Household",
@@ -26,6 +28,7 @@ __all__ = [
     "Provider",
     "Service",
     "TlsStream",
+    "Try",
     "Verifier",
     "addresses_of",
     "let_peers_in",

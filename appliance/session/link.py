@@ -25,7 +25,8 @@ import trio
 from appliance import wire
 from appliance.delivery import Courier
 from appliance.log import get_logger
-from appliance.pairing import is_pairing
+from appliance.pairing import is_by_button, is_pairing
+from appliance.session.comparing import compare
 from appliance.session.errors import LinkLost
 from appliance.session.joining import join
 from appliance.session.requests import Acked, Requests
@@ -182,7 +183,7 @@ class Link:
                 first = await self._receive_first()
                 if is_pairing(first):
                     self._said_quit = True
-                    await join(self.service, self, first)
+                    await (compare if is_by_button(first) else join)(self.service, self, first)
                 elif first:
                     self.wire.receive_data(first)
                     await self._read()

@@ -10,6 +10,7 @@ import trio
 
 from appliance.delivery import CourierSettings, Exchange
 from appliance.session.addresses import Place
+from appliance.session.buttons import Buttons
 from appliance.session.company import Company
 from appliance.session.gate import Gate, GateSettings
 from appliance.session.household import Household
@@ -64,12 +65,14 @@ class Service:
         pairing: Pairing,
         verifier: Verifier,
         place: Place,
+        buttons: Buttons,
     ) -> None:
         self.name = name
         self.store = store
         self.exchange = exchange
         self.settings = settings
         self.pairing = pairing
+        self.buttons = buttons
         self.pairing_limiter = trio.CapacityLimiter(1)
         self.verifier = verifier
         self.place = place

@@ -35,7 +35,7 @@ def test_a_press_opens_pairing_and_the_network_for_two_minutes(monkeypatch):
     pressed, now = hand(said, monkeypatch)
     assert not pressed.is_near()
     trio.run(pressed.pressed_briefly)
-    assert said.words == [("pair.open", {"minutes": 2})]
+    assert said.words == [("pair.press", {})]
     now[0] += 119
     assert pressed.is_near()
     now[0] += 2

@@ -1,5 +1,6 @@
 """Lights: the right thing at the right time on each lamp, and no lamp in another's way."""
 
+import sys
 import threading
 import time
 from datetime import time as time_of_day
@@ -7,11 +8,14 @@ from datetime import time as time_of_day
 import pytest
 import trio
 
+from appliance.health import Comparison
 from appliance.panel import lights as lights_module
+from appliance.panel import patterns, signs
 from appliance.panel.lamps import Leave
 from appliance.panel.lights import Lights
 from appliance.panel.settings import Night, PanelError
 from appliance.panel.signs import ERROR, IDENTIFY
+from appliance.panel.terminal import Terminal
 
 from .kit import Memory, Mood, run_jumping
 
@@ -65,6 +69,55 @@ def test_a_change_shows_within_a_quarter_of_a_second_of_real_time():
 
     trio.run(main)
     assert max(delays) < 0.25
+
+
+def test_a_number_is_shown_in_step_from_its_beginning_on_whatever_was_shown_meanwhile():
+    lamp, health, seen = Memory(), Mood(), []
+    held: list[signs.Sign | None] = [None]
+
+    async def main():
+        lights, _ = lights_of([lamp], health, held=lambda: held[0])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lights.run)
+            await trio.sleep(0.33)
+            health.comparison = Comparison(482913, trio.current_time())
+            await trio.sleep(5)
+            held[0] = signs.HELD
+            await trio.sleep(0.47)
+            held[0] = None
+            await trio.sleep(0.06)
+            began = health.comparison.began
+            for _ in range(400):
+                await trio.sleep(0.05)
+                shown = patterns.beats(482913)
+                for early_s in (0.0, -0.051):
+                    if shown.at(trio.current_time() + early_s - began)[0] == lamp.puts[-1][1]:
+                        break
+                else:
+                    seen.append(trio.current_time() - began)
+            nursery.cancel_scope.cancel()
+
+    run_jumping(main)
+    assert not seen and lamp.signs[-3:] == ["compare", "held", "compare"]
+
+
+def test_a_terminal_shows_the_digits_in_one_line():
+    health, said = Mood(), []
+
+    class Line(Memory):
+        def value(self, shown):
+            said.append(str(Terminal(sys.stderr).value(shown)).partition(": ")[2])
+
+    async def main():
+        lights, _ = lights_of([Line()], health)
+        for yes in (False, True):
+            health.comparison = Comparison(7013, 0.0, yes)
+            with trio.move_on_after(0.2):
+                await lights.run()
+
+    run_jumping(main)
+    assert said[0].endswith("if not once: 007 013") and said[-1].endswith("007 013, yes here")
+    assert max(map(len, said)) < 78
 
 
 def test_each_lamp_shows_its_role_and_all_show_an_override():

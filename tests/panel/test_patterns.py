@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.health import ROUND_S
 from appliance.panel import patterns
 from appliance.panel.patterns import EARLY_S, PATTERNS, RAMP_S, Pattern
 
@@ -21,6 +22,15 @@ RHYTHMS = [
     (patterns.ONE_FLASH, 1.0, [0.1]),
     (patterns.TWO_FLASHES, 1.0, [0.1, 0.2, 0.3]),
     (patterns.THREE_FLASHES, 1.0, [0.1, 0.2, 0.3, 0.4, 0.5]),
+    (
+        patterns.EXAMPLE,
+        18.0,
+        [
+            edge
+            for beat, bit in enumerate(f"{482913:020b}")
+            for edge in (beat * 0.8, beat * 0.8 + (0.6 if bit == "1" else 0.2))
+        ][1:],
+    ),
 ]
 
 
@@ -52,6 +62,14 @@ def test_every_pattern_is_in_the_list_and_in_the_table():
     listed = {id(value) for value in vars(patterns).values() if isinstance(value, Pattern)}
     assert {id(pattern) for pattern in PATTERNS} == listed
     assert {id(row[0]) for row in RHYTHMS} | {id(patterns.FADE)} == listed
+
+
+def test_two_numbers_have_lights_that_differ_in_every_round_and_for_long_enough_to_be_seen():
+    for one, other in ((0, 1), (0, 1 << 19), (482913, 482912), (999999, 0)):
+        rounds = [[level(patterns.beats(number), i / 100) for i in range(1800)] for number in (one, other)]
+        apart = sum(a != b for a, b in zip(*rounds, strict=True))
+        assert apart == 40 * (one ^ other).bit_count()
+    assert patterns.beats(0).period_s == pytest.approx(ROUND_S)
 
 
 def test_a_plain_led_can_tell_all_patterns_apart():

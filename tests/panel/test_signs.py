@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from appliance.health import Health
+from appliance.health import Comparison, Health
 from appliance.panel import patterns, signs
 from appliance.panel.settings import ROLES, Night
 from appliance.panel.signs import WALK, choose, dimming
@@ -80,6 +80,7 @@ PRECEDENCE = [
     ({"override": signs.ERROR}, signs.ERROR),
     ({"identifying": True}, signs.IDENTIFY),
     ({"held": signs.HELD}, signs.HELD),
+    ({"comparison": Comparison(482913, 0.0)}, signs.compare(482913)),
     ({"state": "error"}, signs.ERROR),
     ({"pairing": True}, signs.PAIRING),
     ({"state": "warning"}, signs.WARNING),
@@ -99,6 +100,14 @@ def test_the_more_important_sign_wins(upper, lower):
 def test_stopped_is_dark_on_every_led(role):
     health = mood(state="stopped", pairing=True, mail_waiting=3, relay="offline", peer="away", copies=2)
     assert choose(role, health) is signs.STOPPED
+
+
+def test_a_number_is_compared_on_the_status_led_of_a_box_that_runs():
+    health = mood(comparison=Comparison(5, 0.0), copies=2)
+    assert choose("status", health).pattern is patterns.beats(5)
+    assert choose("alarm", health) is signs.NOTHING
+    health.state = "stopping"
+    assert choose("status", health) is signs.STOPPING
 
 
 @pytest.mark.parametrize("role", ROLES)
