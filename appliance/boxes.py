@@ -191,7 +191,7 @@ async def start_peering(
     service.peers = others.accept
     listener.is_away = lambda: peering.out_of_service
     words.add(PeerWords(service, peering).handlers)
-    words.figures = peering.standing.figures
+    words.figures.append(peering.standing.figures)
     own = store.site.boxes.get(store.replica.own)
     if own is not None and (own.name != settings.name or not own.addresses):
         await tell_place(store, settings.name, place_of(store, front.own))

@@ -1,11 +1,11 @@
-"""Members and devices by what a person calls them."""
+"""Members, devices and memberships by what a person calls them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from appliance.control.errors import ControlError
-from appliance.site import Member, Node, Site
+from appliance.site import Member, Membership, Node, Site
 
 Args = dict[str, Any]
 
@@ -34,8 +34,9 @@ def find_member(site: Site, args: Args) -> Member:
 
 def find_device(site: Site, args: Args) -> Node:
     name = str(args.get("device", ""))
-    if name.isdecimal() and int(name) in site.nodes:
-        return site.nodes[int(name)]
+    node = site.nodes.get(int(name)) if name.isdecimal() else None
+    if node is not None and node.role == "device":
+        return node
     found = _labelled(site, name)
     if not found:
         raise ControlError(
@@ -47,12 +48,41 @@ def find_device(site: Site, args: Args) -> Node:
     return found[0]
 
 
+def find_membership(site: Site, args: Args, member: Member | None = None) -> Membership:
+    """By its number, as NAME, or as MEMBER/NAME; ``member``: one of hers, and no other."""
+    name = text_of(args, "membership")
+    known = [site.memberships[n] for n in member.memberships] if member else site.memberships.values()
+    found = [each for each in known if each.name == name or _title_of(site, each, name)]
+    if not found and name.isdecimal():
+        found = [each for each in known if each.number == int(name)]
+    if not found:
+        whose = f" of {member.aliases[0] if member.aliases else member.uid}" if member else ""
+        raise ControlError(
+            f"there is no membership {name!r}{whose}: give its number or its name, as shown by"
+            " pocket membership list"
+        )
+    if len(found) > 1:
+        numbers = ", ".join(str(each.number) for each in found)
+        raise ControlError(f"{len(found)} memberships are called {name!r}: give one of the numbers {numbers}")
+    return found[0]
+
+
+def _title_of(site: Site, membership: Membership, name: str) -> bool:
+    """Whether that is MEMBER/NAME of this one."""
+    member = site.members[membership.member]
+    return name in (f"{known}/{membership.name}" for known in (member.uid, *member.aliases))
+
+
 def _labelled(site: Site, name: str) -> list[Node]:
-    """The devices called MEMBER/LABEL. Both may have a slash in them."""
+    """The devices called MEMBER/LABEL, or MEMBER/MEMBERSHIP/LABEL. All of these may have a slash in them."""
     found: dict[int, Node] = {}
     for at, char in enumerate(name):
         member = (site.uids.get(name[:at]) or site.aliases.get(name[:at])) if char == "/" else None
         for number in member.nodes if member else ():
             if site.nodes[number].label == name[at + 1 :]:
                 found[number] = site.nodes[number]
+        for membership in (site.memberships[n] for n in member.memberships) if member else ():
+            for number in membership.devices:
+                if f"{membership.name}/{site.nodes[number].label}" == name[at + 1 :]:
+                    found[number] = site.nodes[number]
     return list(found.values())

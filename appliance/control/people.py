@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from appliance.control.devices import Devices
 from appliance.control.errors import ControlError
-from appliance.control.finding import Args, find_device, find_member, text_of
+from appliance.control.finding import Args, find_device, find_member, find_membership, text_of
 from appliance.log import get_logger
-from appliance.pairing import Invitation
-from appliance.pairing.uri import build
 from appliance.session import Service
 from appliance.session.requests import Fresh
-from appliance.site import Decision, Member, Node, add_device, add_member, drop_node, set_owner
+from appliance.site import Decision, Member, Membership, add_device, add_member, drop_node, set_owner
 from appliance.store import Store
 
 log = get_logger(__name__)
+
+HISTORY_S_MAX = 100 * 365 * 86400
 
 
 class PeopleWords:
@@ -25,6 +26,7 @@ class PeopleWords:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._store: Store = service.store
+        self._devices = Devices(service)
 
     @property
     def handlers(self) -> Mapping[str, Callable[[Args], Awaitable[Any]]]:
@@ -52,7 +54,7 @@ class PeopleWords:
                 for g in member.groups
                 if self._store.site.groups[g].standing[member.number].role == "joined"
             ),
-            "device_list": await self._devices([member]),
+            "device_list": await self._devices.of([member]),
             "stored_octets": self._store.queues.stored_octets(member.number),
         }
 
@@ -66,9 +68,9 @@ class PeopleWords:
         log.info("member added", member=fresh.uid)
         member = self._store.site.members[decision.member]
         if label is None:
-            return self._login(member)
+            return self._devices.login(member)
         log.info("device added", member=fresh.uid, device=decision.node)
-        return self._login(member, self._store.site.nodes[decision.node], fresh.password)
+        return self._devices.login(member, self._store.site.nodes[decision.node], fresh.password)
 
     async def member_owner(self, args: Args) -> Any:
         member = find_member(self._store.site, args)
@@ -79,23 +81,40 @@ class PeopleWords:
     async def device_list(self, args: Args) -> Any:
         site = self._store.site
         members = [find_member(site, args)] if args.get("member") else list(site.members.values())
-        return await self._devices(members)
+        return await self._devices.of(members)
 
     async def device_show(self, args: Args) -> Any:
         node = find_device(self._store.site, args)
-        return {**await self._device(node), **self._login(self._store.site.members[node.member], node)}
+        member = self._store.site.members[node.member]
+        return {**await self._devices.describe(node), **self._devices.login(member, node)}
 
     async def device_add(self, args: Args) -> Any:
-        member, label = find_member(self._store.site, args), text_of(args, "label")
-        fresh = Fresh.make()
-        decision = await self._store.perform(lambda scene: add_device(scene, member.number, label, fresh))
+        site = self._store.site
+        member, label, fresh = find_member(site, args), text_of(args, "label"), Fresh.make()
+        if args.get("membership") is not None:
+            from appliance.site.relaying import add_relay_device
+
+            membership = find_membership(site, args, member)
+            if not membership.uid:
+                raise ControlError(
+                    f"{membership.name} has no account yet: see   pocket membership show {membership.number}"
+                )
+            since_ms, number = _since_ms(args.get("history_s")), membership.number
+            source = self._fullest(membership)
+            decision = await self._store.perform(
+                lambda scene: add_relay_device(scene, number, label, fresh, source, since_ms)
+            )
+        elif args.get("history_s") is not None:
+            raise ControlError("history is kept of a membership only: name it with --membership NAME")
+        else:
+            decision = await self._store.perform(lambda scene: add_device(scene, member.number, label, fresh))
         _check(decision)
         log.info("device added", member=member.uid, device=decision.node)
-        return self._login(member, self._store.site.nodes[decision.node], fresh.password)
+        return self._devices.login(member, site.nodes[decision.node], fresh.password)
 
     async def device_drop(self, args: Args) -> Any:
         node = find_device(self._store.site, args)
-        shown = await self._device(node)
+        shown = await self._devices.describe(node)
         _check(await self._store.perform(lambda scene: drop_node(scene, node.number)))
         log.info("device dropped", member=shown["member"], device=node.number)
         return shown
@@ -117,6 +136,12 @@ class PeopleWords:
             )
         return groups
 
+    def _fullest(self, membership: Membership) -> int:
+        """The device for which most waits: a new one begins with that. 0 if there is none."""
+        nodes = self._store.queues.nodes
+        waiting = {number: nodes[number].count for number in membership.devices if number in nodes}
+        return max(waiting, key=waiting.__getitem__, default=0)
+
     def _member(self, member: Member) -> dict[str, Any]:
         nodes = self._store.queues.nodes
         return {
@@ -128,57 +153,16 @@ class PeopleWords:
             "queued": sum(nodes[n].count for n in member.nodes if n in nodes),
         }
 
-    async def _devices(self, members: Sequence[Member]) -> list[dict[str, Any]]:
-        """Those that are still there when it is their turn."""
-        numbers = [number for member in members for number in member.nodes]
-        nodes = self._store.site.nodes
-        return [await self._device(nodes[number]) for number in numbers if number in nodes]
-
-    async def _device(self, node: Node) -> dict[str, Any]:
-        member = self._store.site.members[node.member]
-        pending = self._store.queues.nodes.get(node.number)
-        return {
-            "device": node.number,
-            "member": member.uid,
-            "alias": _alias(member),
-            "label": node.label,
-            "online": self._service.company.is_online(node.number),
-            "queued": pending.count if pending else 0,
-            "queued_octets": pending.octets if pending else 0,
-            "oldest_s": age_s(await self._store.oldest(node.number)) if pending and pending.count else 0,
-        }
-
-    def _login(self, member: Member, node: Node | None = None, password: str | None = None) -> dict[str, Any]:
-        """What a client needs to log in. The password is known at the moment it is made, and never after."""
-        place = self._service.place
-        addresses = place.addresses()
-        bare = tuple(address.lstrip("=+") for address in addresses)
-        try:
-            uri = build(Invitation(bare, member.uid, password, place.fingerprint, self._service.name))
-        except ValueError:
-            uri = None
-        return {
-            "site": self._service.name,
-            "alias": _alias(member),
-            "device": node.number if node else None,
-            "label": node.label if node else None,
-            "uid": member.uid,
-            "node": password,
-            "addresses": addresses,
-            "fingerprint": place.fingerprint,
-            "uri": uri,
-        }
-
-
-def age_s(msgid: int) -> float:
-    """How long ago a message was accepted; 0 for no message."""
-    return max(0.0, round(time.time() - msgid / 1e9, 1)) if msgid else 0
-
-
-def _alias(member: Member) -> str:
-    return member.aliases[0] if member.aliases else ""
-
 
 def _check(decision: Decision) -> None:
     if decision.error is not None:
         raise ControlError(decision.error)
+
+
+def _since_ms(history_s: Any) -> int | None:
+    """From when on a new device gets what is kept; None: only what still waits for others."""
+    if history_s is None:
+        return None
+    if type(history_s) is not int or not 0 < history_s <= HISTORY_S_MAX:
+        raise ControlError(f"history_s must be 1 to {HISTORY_S_MAX}")
+    return max(0, int((time.time() - history_s) * 1000))

@@ -10,10 +10,11 @@ from typing import Any
 
 import trio
 
+from appliance.control.devices import age_s
 from appliance.control.errors import ControlError
 from appliance.control.log import recent_log
 from appliance.control.pairing import PairingWords
-from appliance.control.people import PeopleWords, age_s
+from appliance.control.people import PeopleWords
 from appliance.health import Health
 from appliance.session import Service
 from appliance.store import Scrubber, Store, StoreError, verify
@@ -35,7 +36,7 @@ class Words:
         self._samples: deque[tuple[float, int, int]] = deque([(time.monotonic(), 0, 0)], SAMPLES)
         self.scrubber: Scrubber | None = None
         """Set when it is there."""
-        self.figures: Callable[[], Mapping[str, Any]] = dict
+        self.figures: list[Callable[[], Mapping[str, Any]]] = []
         """More for ``status``: of others, who are there later."""
         self._handlers: dict[str, Callable[[Args], Awaitable[Any]]] = {
             "status": self.status,
@@ -71,11 +72,14 @@ class Words:
         span = max(time.monotonic() - then, SAMPLE_EVERY_S)
         room = store.disk.room()
         delivered, resent = service.exchange.totals()
-        pending = store.queues.nodes.values()
+        nodes = store.site.nodes.values()
+        devices = [node.number for node in nodes if node.role == "device"]
+        pending = [queue for number in devices if (queue := store.queues.nodes.get(number)) is not None]
         try:
             oldest = await store.oldest()
         except StoreError:
             raise ControlError("the box is stopping: try again in a moment") from None
+        figures = {name: figure for more in self.figures for name, figure in more().items()}
         return {
             "site": service.name,
             "version": __version__,
@@ -90,7 +94,7 @@ class Words:
             "pairing_open_s": round(service.pairing.open_s, 1),
             "comparison": health.comparison.facts if health.comparison is not None else None,
             "members": len(store.site.members),
-            "nodes": len(store.site.nodes),
+            "nodes": len(devices),
             "groups": len(store.site.groups),
             "links": {
                 "open": service.gate.links,
@@ -123,7 +127,7 @@ class Words:
                 "reserve": room.reserve,
                 "data": await trio.to_thread.run_sync(_folder_octets, self._folder),
             },
-            **self.figures(),
+            **figures,
         }
 
     async def journal_scrub(self, args: Args) -> Any:

@@ -172,15 +172,16 @@ def waiting_nodes(connection: sqlite3.Connection, msgids: Sequence[int]) -> dict
     return found
 
 
-def oldest(connection: sqlite3.Connection, node: int | None = None) -> int:
-    """The lowest id in the table ``queue``, of one node or of all; 0 if there is none."""
-    if node is None:
-        row = connection.execute("SELECT coalesce(min(msgid), 0) FROM queue").fetchone()
-    else:
-        row = connection.execute(
-            "SELECT coalesce(min(msgid), 0) FROM queue WHERE node = ?", (node,)
-        ).fetchone()
-    return int(row[0])
+def oldest(connection: sqlite3.Connection) -> int:
+    """The lowest id in the table ``queue``; 0 if there is none."""
+    return int(connection.execute("SELECT coalesce(min(msgid), 0) FROM queue").fetchone()[0])
+
+
+def oldest_of(connection: sqlite3.Connection, nodes: Iterable[int]) -> int:
+    """The lowest id in the table ``queue`` of these nodes; 0 if there is none."""
+    sql = "SELECT min(msgid) FROM queue WHERE node = ? AND rank = ?"
+    rows = (connection.execute(sql, (node, rank)).fetchone() for node in nodes for rank in (0, 1))
+    return min((int(msgid) for (msgid,) in rows if msgid is not None), default=0)
 
 
 def read_entries(

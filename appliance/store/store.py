@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -255,15 +255,14 @@ class Store:
         return self.upkeep.trouble
 
     async def oldest(self, node: int | None = None) -> int:
-        """The lowest id that the node, or any, has yet to acknowledge; 0 if there is none."""
+        """The lowest id that the node, or any device, has yet to acknowledge; 0 if there is none."""
+        queues, nodes = self.queues.nodes, self.site.nodes
+        asked = [n for n in queues if n in nodes and nodes[n].role == "device"] if node is None else [node]
+        waiting = {n: pending for n in asked if (pending := queues.get(n)) is not None and pending.count}
         async with self._ledger.lock:
-            on_disk = await self._ledger.read(reading.oldest, node)
-        recent: Iterable[int]
-        if node is None:
-            recent = (m for m, message in self.queues.messages.items() if message.waiting > 0)
-        else:
-            pending = self.queues.nodes.get(node)
-            recent = [m for ids in pending.recent for m in ids] if pending else ()
+            stored = [n for n, pending in waiting.items() if pending.on_disk]
+            on_disk = await self._ledger.read(reading.oldest_of, stored) if stored else 0
+            recent = [min(ids) for pending in waiting.values() for ids in pending.recent if ids]
         return min((msgid for msgid in (on_disk, *recent) if msgid), default=0)
 
     def close(self) -> None:
