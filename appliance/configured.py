@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from appliance.config import Config
 from appliance.delivery import CourierSettings
 from appliance.session import GateSettings, LinkSettings, Provider, Verifier
 from appliance.site import Limits
 from appliance.store import Store, StoreSettings
+
+if TYPE_CHECKING:
+    from appliance.mail.settings import MailSettings
+    from appliance.relay import RelaySettings
 
 
 def open_store(config: Config, folder: Path, gaps: bool = False) -> Store:
@@ -42,6 +48,18 @@ def open_store(config: Config, folder: Path, gaps: bool = False) -> Store:
         ),
         gaps,
     )
+
+
+def relay_settings(config: Config) -> RelaySettings:
+    from appliance.relay import RelaySettings
+
+    return RelaySettings(**{each.name: getattr(config.relay, each.name) for each in fields(config.relay)})
+
+
+def mail_settings(config: Config) -> MailSettings:
+    from appliance.mail.settings import MailSettings
+
+    return MailSettings(**{each.name: getattr(config.mail, each.name) for each in fields(config.mail)})
 
 
 def link_settings(config: Config) -> LinkSettings:

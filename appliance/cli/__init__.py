@@ -19,6 +19,8 @@ MODULES = {
     "member": "people",
     "device": "people",
     "group": "people",
+    "membership": "memberships",
+    "mail": "mail",
     "pair": "pairing",
     "peer": "peers",
     "find": "finding",

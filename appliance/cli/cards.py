@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -83,11 +83,18 @@ def pictures(svg: Path | None, png: Path | None) -> Iterator[Pictures]:
         made.discard()
 
 
-def show_card(login: Any, made: Pictures, as_json: bool, qr: bool | None, hint: str = "") -> None:
-    """Print a login as the box told it, and write its pictures."""
+def show_card(
+    login: Any,
+    made: Pictures,
+    as_json: bool,
+    qr: bool | None,
+    hint: str = "",
+    keys: Sequence[str] | None = None,
+) -> None:
+    """Print a login as the box told it, of which programs get ``keys`` only, and write its pictures."""
     uri = dig(login, "uri")
     if as_json:
-        print_json(login)
+        print_json(login if keys is None else {key: dig(login, key) for key in keys})
     else:
         click.echo(card(login))
         if uri and (sys.stdout.isatty() if qr is None else qr):
@@ -107,6 +114,7 @@ def card(login: Any) -> str:
     """A login as text."""
     device, password = dig(login, "device"), dig(login, "node")
     pairs: list[tuple[str, object]] = [("site", dig(login, "site"))]
+    pairs += [("membership", dig(login, "membership"))] if dig(login, "membership") else []
     pairs += [("member", dig(login, "alias"))] if dig(login, "alias") else []
     pairs += [("device", f"{device} ({dig(login, 'label')})")] if device is not None else []
     pairs += [("uid", dig(login, "uid"))]

@@ -11,9 +11,15 @@ from click.shell_completion import CompletionItem
 
 from appliance.cli.cards import card_options, pictures, show_card
 from appliance.cli.common import ask, asks_box, candidates, print_json
+from appliance.cli.spans import span
 from appliance.cli.tables import NONE, age, count, dig, facts, names, printable, size, table
 
 SHOWN_ONCE = "the password is shown this once: scan or type it now (pocket device drop undoes it)"
+
+LOGIN_KEYS = ("addresses", "uid", "node", "fingerprint")
+"""What `device add --membership` tells programs, and no more."""
+
+HISTORY = span(60, 100 * 365 * 86400, "90d or 1y")
 
 
 def complete_member(context: click.Context, _: click.Parameter, start: str) -> list[CompletionItem]:
@@ -24,8 +30,17 @@ def complete_member(context: click.Context, _: click.Parameter, start: str) -> l
 
 def complete_device(context: click.Context, _: click.Parameter, start: str) -> list[CompletionItem]:
     known = candidates(context, "device.list")
-    found = [f"{dig(device, 'alias') or dig(device, 'member')}/{dig(device, 'label')}" for device in known]
+    found = [
+        f"{dig(one, 'alias') or dig(one, 'member')}/{f'{of}/' if (of := dig(one, 'membership')) else ''}"
+        f"{dig(one, 'label')}"
+        for one in known
+    ]
     return [CompletionItem(name) for name in found if name.startswith(start)]
+
+
+def complete_name(context: click.Context, _: click.Parameter, start: str) -> list[CompletionItem]:
+    found = {str(dig(each, "name")) for each in candidates(context, "membership.list")}
+    return [CompletionItem(name) for name in sorted(found) if name.startswith(start)]
 
 
 @click.group()
@@ -167,11 +182,26 @@ def device() -> None:
 @device.command("add")
 @click.argument("member", shell_complete=complete_member)
 @click.argument("label")
+@click.option(
+    "--membership",
+    metavar="NAME",
+    shell_complete=complete_name,
+    help="A device of the member's account at another site: see   pocket membership",
+)
+@click.option(
+    "--history",
+    "history_s",
+    type=HISTORY,
+    metavar="SPAN",
+    help="Of a membership: give it what came in this time, as far as it is kept: 90d, 1y.",
+)
 @card_options
 @asks_box
 def device_add(
     member: str,
     label: str,
+    membership: str | None,
+    history_s: int | None,
     svg: Path | None,
     png: Path | None,
     qr: bool | None,
@@ -188,9 +218,16 @@ def device_add(
       pocket device add "Ann Smith" tablet
       pocket device add "Ann Smith" tablet --png tablet.png --no-qr
       pocket device add "Ann Smith" tablet --json | jq -r .uri
+      pocket device add "Ann Smith" phone --membership Club --history 90d
     """
+    more: dict[str, Any] = {}
+    if membership is not None:
+        more = {"membership": membership} | ({} if history_s is None else {"history_s": history_s})
+    elif history_s is not None:
+        raise click.UsageError("--history goes with --membership NAME")
     with pictures(svg, png) as files:
-        show_card(ask(data, "device.add", member=member, label=label), files, as_json, qr, SHOWN_ONCE)
+        login = ask(data, "device.add", member=member, label=label, **more)
+        show_card(login, files, as_json, qr, SHOWN_ONCE, LOGIN_KEYS if membership else None)
 
 
 @device.command("show")
@@ -307,8 +344,13 @@ def group_list(data: Path, as_json: bool) -> None:
 
 
 def device_table(devices: list[Any], whose: bool) -> str:
-    """Devices for people; `whose`: with a column for the member."""
-    heads = ["DEVICE", *(["MEMBER"] if whose else []), "LABEL", "ONLINE", "QUEUED", "SIZE", "OLDEST"]
+    """Devices for people; `whose`: with a column for the member. Memberships have one where it tells
+    something.
+    """
+    of = {dig(one, "membership") for one in devices}
+    elsewhere = len(of) > 1 or (whose and of != {None})
+    heads = ["DEVICE", *(["MEMBER"] if whose else []), *(["MEMBERSHIP"] if elsewhere else [])]
+    heads += ["LABEL", "ONLINE", "QUEUED", "SIZE", "OLDEST"]
     rows = []
     for one in devices:
         owner = dig(one, "alias") or dig(one, "member") or dig(one, "uid") or NONE
@@ -317,6 +359,7 @@ def device_table(devices: list[Any], whose: bool) -> str:
             [
                 str(dig(one, "device")),
                 *([owner] if whose else []),
+                *([dig(one, "membership") or NONE] if elsewhere else []),
                 dig(one, "label"),
                 "yes" if dig(one, "online") else "no",
                 count(dig(one, "queued")),

@@ -247,7 +247,7 @@ class Console:
     ports: tuple[str, ...] = setting(Texts(8, 255), ())
     baud: int = setting(Count(300, 4_000_000), 115200)
     confirm: tuple[str, ...] = setting(
-        Texts(50, 100), ("restore", "recovery-key", "factory-reset", "peer revoke")
+        Texts(50, 100), ("restore", "recovery-key", "factory-reset", "peer revoke", "membership drop")
     )
     word_limit_s: float = setting(Number(1, 86400, "s"), 3600)
     wifi: Literal["auto", "off"] = setting(Choice(("auto", "off")), "auto")
@@ -274,6 +274,38 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """Links to other sites at which members have accounts. Of each membership."""
+
+    connect_timeout_s: float = setting(Number(0.1, 300, "s"), 10)
+    login_timeout_s: float = setting(Number(0.1, 300, "s"), 10)
+    pulse_s: float = setting(Number(1, 3600, "s"), 115)
+    stall_s: float = setting(Number(1, 3600, "s"), 120)
+    user_timeout_s: float = setting(Number(1, 3600, "s"), 30)
+    retry_s: float = setting(Number(0.1, 3600, "s"), 1)
+    retry_longest_s: float = setting(Number(1, 86400, "s"), 300)
+    absent_after_s: int = setting(Count(60, 31_536_000), 259_200)
+    absent_retry_s: float = setting(Number(1, 86400, "s"), 900)
+    window_messages: int = setting(Count(1, 1024), 64)
+    window_octets: int = setting(Size(64 * KIB, 64 * MIB), "1 MiB")
+    pipeline: int = setting(Count(1, 256), 16)
+    message_octets: int = setting(Size(MIB, TIB), "4 GiB")
+    takeover_s: float = setting(Number(1, 86400, "s"), 20)
+    keeper_wait_s: float = setting(Number(0.1, 60, "s"), 3)
+    dials_at_once: int = setting(Count(1, 64), 8)
+    metered_stay_s: float = setting(Number(1, 600, "s"), 5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mail:
+    """What is kept for members: of memberships, and of the site itself for those who want it."""
+
+    budget_percent: float = setting(Number(0.1, 90, "%"), 20)
+    budget_octets: int = setting(Size(MIB, 64 * TIB), "64 GiB")
+    index_every_s: float = setting(Number(1, 86400, "s"), 60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """All settings of one box."""
 
@@ -295,4 +327,6 @@ class Config:
     console: Console = section(Console)
     discovery: Discovery = section(Discovery)
     peer: Peer = section(Peer)
+    relay: Relay = section(Relay)
+    mail: Mail = section(Mail)
     auth: Auth = section(Auth)

@@ -21,9 +21,9 @@ from appliance.console.process import Ended, Take, ask, environment, stream
 
 WORDS = (
     "status", "member", "device", "group", "pair", "log", "journal", "config", "panel", "identify", "doctor",
-    "find", "peer", "membership", "backup", "restore", "recovery-key", "factory-reset",
+    "find", "peer", "membership", "mail", "backup", "restore", "recovery-key", "factory-reset",
 )  # fmt: skip
-CONFIRM = ("restore", "recovery-key", "factory-reset", "peer revoke")
+CONFIRM = ("restore", "recovery-key", "factory-reset", "peer revoke", "membership drop")
 COMMAND = (sys.executable, "-m", "appliance.cli")
 LIMIT_S = 3600.0
 """`status --watch` is for somebody who looks; nobody looks for longer."""

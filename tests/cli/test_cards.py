@@ -19,7 +19,7 @@ from appliance.cli.cards import COLOURS, COLOURS_OFF, HALF_BLOCKS, picture, term
 from appliance.cli.joining import split_address
 from appliance.control import ControlError
 from appliance.pairing.uri import Invitation, build, parse
-from tests.cli.test_words import Pocket
+from tests.cli.conftest import Pocket
 
 UID = "%+" * 16
 PASSWORD = "+%" * 20

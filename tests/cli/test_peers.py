@@ -8,12 +8,11 @@ import subprocess
 from contextlib import ExitStack
 
 import pytest
-from click.testing import CliRunner
 
-from appliance.cli import following, main
+from appliance.cli import following
 from appliance.control import ControlError
 from appliance.discovery import Found
-from tests.cli.test_words import Pocket
+from tests.cli.conftest import Pocket
 
 OWN = {"box": "3F2A%%%%", "name": "living room", "slot": 0, "own": True, "state": "here", "linked": True,
        "addresses": ["=192.168.1.5:4433", "=[fd00::5]:4433"], "behind_entries": 0, "behind_s": 0,
@@ -31,12 +30,9 @@ STATUS = {"site": "Home", "box": "7G1B%%%%", "state": "serving", "members": 2, "
 JOINED = {"site": "Home", "box": "7G1B%%%%", "slot": 1, "host": "3F2A%%%%"}
 
 
-@pytest.fixture
-def pocket(tmp_path, monkeypatch):
-    monkeypatch.setenv("POCKET_DATA", str(tmp_path))
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch):
     monkeypatch.setattr(following, "LOOK_EVERY_S", 0.01)
-    with ExitStack() as stack:
-        yield Pocket(tmp_path, stack)
 
 
 def test_invite_shows_the_very_line_to_type_on_the_other_box(pocket):
@@ -294,14 +290,11 @@ def test_status_can_be_checked_by_programs(pocket, state):
     assert pocket("status", "--check", code=0 if state in ("serving", "warning") else 1) == ""
 
 
-def test_boxes_are_completed_by_name_and_id(pocket, monkeypatch):
+def test_boxes_are_completed_by_name_and_id(pocket):
     pocket.answers(peer_list=LISTED)
-    monkeypatch.setenv("COMP_WORDS", "pocket peer revoke ")
-    monkeypatch.setenv("COMP_CWORD", "3")
-    monkeypatch.setenv("_POCKET_COMPLETE", "bash_complete")
-    result = CliRunner().invoke(main, prog_name="pocket", complete_var="_POCKET_COMPLETE")
-    assert "plain,kitchen" in result.output and "plain,7G1B%%%%" in result.output
-    assert "living room" not in result.output
+    result = pocket.complete("pocket peer revoke ", 3)
+    assert "plain,kitchen" in result and "plain,7G1B%%%%" in result
+    assert "plain,living room" not in result
 
 
 def test_a_refusal_is_told_in_the_boxs_words(pocket):

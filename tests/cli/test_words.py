@@ -2,14 +2,10 @@
 
 import json
 import re
-from contextlib import ExitStack
 
 import pytest
-from click.testing import CliRunner
 
-from appliance.cli import main
 from appliance.control import ControlError
-from tests.control.boxes import box
 
 STATUS = {
     "site": "Home", "version": "0.1.0", "box": "3F2A", "state": "warning",
@@ -31,44 +27,6 @@ ANN = {"uid": "UID1", "aliases": ["Ann Smith", "アンさん"], "devices": 2, "o
 BOB = {"uid": "UID2", "aliases": [], "devices": 1, "online": 0, "queued": 0}
 GROUP = {"gid": "Family group", "invited": ["Bob Smith"], "barred": [],
          "members": [{"uid": "UID1", "alias": "Ann Smith"}, {"uid": "UID2", "alias": None}]}  # fmt: skip
-
-
-class Pocket:
-    """The command, on a data folder of its own: call it with words for what it prints."""
-
-    def __init__(self, data, stack):
-        self._data = data
-        self._stack = stack
-        self.asked = []
-        self.stderr = ""
-
-    def answers(self, **results):
-        """Start a box that answers with these; a function is called, an error is raised."""
-        handlers = {name.replace("_", "."): self._handler(name, result) for name, result in results.items()}
-        self._stack.enter_context(box(self._data, handlers))
-
-    def _handler(self, name, result):
-        async def answer(args):
-            self.asked.append((name.replace("_", "."), args))
-            found = result(args) if callable(result) else result
-            if isinstance(found, Exception):
-                raise found
-            return found
-
-        return answer
-
-    def __call__(self, *words, code=0, stdin=""):
-        result = CliRunner().invoke(main, words, input=stdin)
-        assert result.exit_code == code, (result.output, result.exception)
-        self.stderr = result.stderr
-        return result.stdout
-
-
-@pytest.fixture
-def pocket(tmp_path, monkeypatch):
-    monkeypatch.setenv("POCKET_DATA", str(tmp_path))
-    with ExitStack() as stack:
-        yield Pocket(tmp_path, stack)
 
 
 def test_status_tells_people_what_matters(pocket):
@@ -399,31 +357,19 @@ def test_without_a_box_every_word_says_how_to_start_one(pocket, tmp_path, words)
     )
 
 
-def test_names_are_completed_by_asking_the_box(pocket, monkeypatch):
+def test_names_are_completed_by_asking_the_box(pocket):
     pocket.answers(member_list=[ANN, BOB], device_list=[PHONE])
 
-    def complete(words, at):
-        monkeypatch.setenv("COMP_WORDS", words)
-        monkeypatch.setenv("COMP_CWORD", str(at))
-        monkeypatch.setenv("_POCKET_COMPLETE", "bash_complete")
-        result = CliRunner().invoke(main, prog_name="pocket", complete_var="_POCKET_COMPLETE")
-        return result.output.splitlines()
-
-    assert complete("pocket member show ", 3) == [
+    assert pocket.complete("pocket member show ", 3) == [
         "plain,Ann Smith",
         "plain,アンさん",
         "plain,UID1",
         "plain,UID2",
     ]
-    assert complete("pocket member show UID", 3) == ["plain,UID1", "plain,UID2"]
-    assert complete("pocket device drop A", 3) == ["plain,Ann Smith/phone"]
-    assert "plain,status" in complete("pocket st", 1)
+    assert pocket.complete("pocket member show UID", 3) == ["plain,UID1", "plain,UID2"]
+    assert pocket.complete("pocket device drop A", 3) == ["plain,Ann Smith/phone"]
+    assert "plain,status" in pocket.complete("pocket st", 1)
 
 
-def test_completion_is_quiet_when_no_box_runs(pocket, monkeypatch):
-    monkeypatch.setenv("COMP_WORDS", "pocket member show ")
-    monkeypatch.setenv("COMP_CWORD", "3")
-    monkeypatch.setenv("_POCKET_COMPLETE", "bash_complete")
-    result = CliRunner().invoke(main, prog_name="pocket", complete_var="_POCKET_COMPLETE")
-    assert result.output.strip() == ""
-    assert result.exception is None
+def test_completion_is_quiet_when_no_box_runs(pocket):
+    assert pocket.complete("pocket member show ", 3) == []
