@@ -30,8 +30,9 @@ def login(accounts: Accounts, node: Node) -> None:
 def _user_edit(accounts: Accounts, node: Node, request: wire.UserEdit, _: Body) -> Answer:
     member = node.member
     if request.newnode is not None:
+        told = list(member.nodes)
         new = accounts.add_node(member, request.newnode, node)
-        accounts.send("user", member, member.nodes, newnode=new.label, nodeid=new.password)
+        accounts.send("user", member, told, newnode=new.label, nodeid=new.password)
         return None, None
     alias = request.newalias or ""
     if accounts.aliases.get(alias) is not member:
@@ -113,7 +114,7 @@ def _group_edit(accounts: Accounts, node: Node, request: wire.GroupEdit, _: Body
         _standing(group, member, "joined")
         alias = request.to or ""
         dropped = next((uid for uid, (name, _) in group.standing.items() if name == alias), "")
-        if not dropped:
+        if not dropped or group.standing[dropped][1] == "barred":
             raise Refused(f"nobody of this name in the group: {alias}")
         group.standing[dropped] = (alias, "invited" if dropped == member.uid else "barred")
         before.add(dropped)
