@@ -8,6 +8,7 @@ password for it when that comes.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,7 @@ ANEW_S = 60.0
 class Relay:
     """``warn`` as ``Health.warn``. What other boxes have to do with it goes through ``others``: its ``tell``
     is to be set, its ``heard`` and ``in_reach`` to be called. ``is_online`` says whether a device has a link
-    to any box.
+    to any box; ``chance`` gives a number from 0 to 1.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Relay:
         warn: Callable[[str, str | None], None],
         settings: RelaySettings,
         is_online: Callable[[int], bool] | None = None,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self.others = Others(lambda: store.site.boxes, store.key.box, trio.current_time)
         self._store = store
@@ -74,6 +76,7 @@ class Relay:
             self._new_node,
             self._wants_nodes,
             trio.Semaphore(settings.dials_at_once),
+            chance=chance,
         )
         self.enrolment = Enrolment(settings, self._shared.lookups)
 

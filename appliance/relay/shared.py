@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,9 @@ from appliance.relay.others import Others
 from appliance.relay.settings import RelaySettings
 from appliance.site import Membership
 from appliance.store import Store
+
+LOOKUPS = 16
+"""Threads that look up names, which the system may let wait for half a minute."""
 
 
 @dataclass(slots=True)
@@ -33,8 +35,8 @@ class Shared:
     new_node: Callable[[int, str, str], Awaitable[bool]]
     wants_nodes: Callable[[int], list[str]]
     dials: trio.Semaphore
-    lookups: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(16))
-    chance: Callable[[], float] = random.random
+    chance: Callable[[], float]
+    lookups: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(LOOKUPS))
 
 
 class Ear:

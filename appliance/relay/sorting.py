@@ -83,10 +83,10 @@ class Sorter:
     async def _sort(self, incoming: Incoming, known: bool) -> None:
         message = incoming.message
         own = message.from_ == self._uid
-        if message.op == "login" and self._inbound.barrier.login(trio.current_time()):
-            self._inbound.done_with(incoming)
-        elif known:
+        if known:
             await self._again(incoming, own)
+        elif message.op == "login" and self._inbound.barrier.login(trio.current_time()):
+            await self._inbound.store(incoming, NOBODY)
         elif await self._is_of_box(message, own):
             await self._inbound.store(incoming, NOBODY)
         elif own and message.op in ECHOED and await self._is_own(incoming):
