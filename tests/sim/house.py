@@ -177,11 +177,14 @@ class House:
             await wait_all_tasks_blocked()
 
     def first_answers(self, ask: Ask, box: Box) -> set[int]:
-        """What the request was answered in the last day, as far as the box has heard."""
+        """What the request was answered in the last day, as far as the box has heard. A card that was put
+        back has other entries under the same numbers.
+        """
         done = self.record.requests.get((ask.node, ask.key), [])
         if box.turned:
             return set()
-        return {d.msgid for d in done if box.now_s - d.at_s < DAY_S and box.has(d.box, d.seq)}
+        heard = [d for d in done if d.box not in self.restored and box.has(d.box, d.seq)]
+        return {d.msgid for d in heard if box.now_s - d.at_s < DAY_S}
 
     async def _payload(self, box: Box, data: bytes) -> Payload:
         return Payload.of(data) if len(data) <= wire.INLINE_MAX else await kit.upload(box.store, data)

@@ -15,14 +15,17 @@ from appliance.site.facts import (
     Extended,
     GroupAdded,
     MemberAdded,
+    MembershipDropped,
     NodeAdded,
     NodeDropped,
+    RelayNodeAdded,
     Sent,
 )
 from appliance.store import verify
 from tests.sim.box import Box
 from tests.sim.house import House
 from tests.sim.lab import DAY_S
+from tests.sim.relays import relays_agree
 from tests.store import kit
 
 
@@ -60,6 +63,7 @@ async def judge(house: House, before: dict[str, View]) -> None:
     digests = [await box.store.replica.state_digest() for box in good]
     assert len(set(digests)) == 1, f"{good}: {digests}"
     await nobody_gets_a_request_twice(house, positions)
+    await relays_agree(house)
     for box in good:
         await is_the_same_anew(box, digests[0])
     await queues_are_what_was_said(house, positions)
@@ -87,7 +91,7 @@ def ids_are_unique(house: House) -> None:
             thing: tuple[str, int]
             if isinstance(fact, MemberAdded):
                 thing = "member", fact.member
-            elif isinstance(fact, NodeAdded):
+            elif isinstance(fact, NodeAdded | RelayNodeAdded):
                 thing = "node", fact.node
             elif type(fact) is Sent:
                 thing = "m", fact.msgid
@@ -182,15 +186,23 @@ async def queues_are_what_was_said(house: House, positions: dict[str, int]) -> N
     dropped: set[int] = set()
     to: dict[int, set[int]] = {}
     acked: set[tuple[int, int]] = set()
+    of: dict[int, int] = {}
+    gone: set[int] = set()
     for _, fact in house.record.facts(positions):
         if isinstance(fact, NodeAdded):
             nodes.add(fact.node)
+        elif isinstance(fact, RelayNodeAdded):
+            nodes.add(fact.node)
+            of[fact.node] = fact.membership
+        elif isinstance(fact, MembershipDropped):
+            gone.add(fact.membership)
         elif isinstance(fact, NodeDropped):
             dropped.add(fact.node)
         elif type(fact) is Sent or isinstance(fact, Extended):
             to.setdefault(fact.msgid, set()).update(fact.nodes)
         elif isinstance(fact, Acked):
             acked.update((fact.node, msgid) for msgid in fact.msgids)
+    dropped.update(node for node, membership in of.items() if membership in gone)
     want: dict[int, list[int]] = {node: [] for node in nodes - dropped}
     for msgid, receivers in to.items():
         for node in receivers & want.keys():

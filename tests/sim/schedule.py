@@ -16,9 +16,12 @@ from tests.sim.box import Box
 from tests.sim.house import House
 from tests.sim.lab import DAY_S, Lab
 from tests.sim.record import Ask
+from tests.sim.relays import Relays
 
 STEPS = 40
 BOXES_MAX = 5
+RELAYS_EVERY = 4
+"""In one schedule of so many the household has memberships at other sites."""
 LARGE = 70_000
 Step = Callable[[], Awaitable[None]]
 
@@ -64,6 +67,9 @@ class Schedule:
             weights |= {"revoke": 2, "exchange": 8}
         elif self.kind == "cards":
             weights |= {"save": 4, "put_back": 2, "exchange": 18}
+        self.relays = Relays(self)
+        if house.seed % RELAYS_EVERY == 0:
+            weights |= Relays.WEIGHTS
         self.weights = weights
 
     async def run(self) -> None:
@@ -74,7 +80,9 @@ class Schedule:
         for _ in range(draw.choice([1, 1, 1, 2, 2, 3])):
             await house.join(house.boxes[0])
             await self.talk()
-        steps: dict[str, Step] = {name: getattr(self, name) for name in self.weights}
+        steps: dict[str, Step] = {
+            name: getattr(self.relays if name in Relays.WEIGHTS else self, name) for name in self.weights
+        }
         for _ in range(draw.randint(STEPS // 4, STEPS)):
             (name,) = draw.choices(list(self.weights), list(self.weights.values()))
             house.say(name)
