@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,6 +47,7 @@ class Ear:
         self.member = membership
         self.courier: Any = self
         self.delivered = self.resent = 0
+        self.next_expiry = math.inf
         self._push = push
 
     def push(self, msgid: int, rank: int) -> None:
