@@ -12,9 +12,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tests.kit import Box, Client
+from tests.kit import Box, Client, pocket
 
-from .test_peers import at, in_sync, join, pocket, until
+from .test_peers import at, in_sync, join, until
 
 NewBox = Callable[..., Box]
 LARGE = 3_000_000

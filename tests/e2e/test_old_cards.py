@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_peers import in_sync, join, pocket, until
-from tests.kit import Box, Client, free_port
+from tests.e2e.test_peers import in_sync, join, until
+from tests.kit import Box, Client, free_port, pocket
 from tests.kit.box import Refused
 
 NewBox = Callable[..., Box]

@@ -15,7 +15,7 @@ import pytest
 
 from appliance.pairing import BoxEntry, BoxGift, Code
 from appliance.peering import folder
-from tests.kit import Box, Client, Quit, Refused, fresh, with_sender
+from tests.kit import Box, Client, Quit, Refused, fresh, pocket, with_sender
 from tests.kit.box import COMMAND
 from tests.kit.pairing import wrong
 
@@ -25,16 +25,6 @@ JOIN_S = 60.0
 
 def address_of(box: Box) -> str:
     return f"={box.address[0]}:{box.address[1]}"
-
-
-def pocket(box: Box, *words: str, code: int = 0) -> str:
-    """The command, as a process of its own."""
-    environment = {**os.environ, "POCKET_DATA": str(box.data)}
-    done = subprocess.run(
-        [*COMMAND, *words], capture_output=True, text=True, env=environment, check=False, timeout=90
-    )
-    assert done.returncode == code, (done.stdout, done.stderr)
-    return done.stdout if code == 0 else done.stderr
 
 
 def invite(box: Box) -> str:

@@ -3,6 +3,7 @@ for wrong octets (Raw), people, and an independent judge of the server's frames.
 
 from .box import SITE, Box, Refused
 from .client import Client, with_sender, without_sender
+from .command import pocket
 from .frames import NODEID, UID, Frame, canonical, crc32c, head_of
 from .line import HungUp, Raw, Silence, framed
 from .mailbox import Quit, mentions
@@ -31,6 +32,7 @@ __all__ = [
     "head_of",
     "mentions",
     "nothing_more_for",
+    "pocket",
     "settle",
     "with_sender",
     "without_sender",

@@ -14,10 +14,35 @@ from typing import TYPE_CHECKING, Any
 from appliance.pairing import Code, Confirmed, Given, Guest, NodeGift, PairingError, Refused, Shared
 from appliance.session.certificate import ensure_certificate, server_context
 
+from .client import Client
 from .line import PATIENCE_S, TLS, HungUp, Line
 
 if TYPE_CHECKING:
     from .box import Box
+
+
+def code_for(box: Box, member: Client | str, label: str = "tablet") -> str:
+    """A code for a new device of the member, who is a client of ours or named."""
+    name = member if isinstance(member, str) else member.alias
+    made: dict[str, Any] = box.control("pair.code", member=name, label=label)
+    return str(made["code"])
+
+
+def client_of(box: Box, login: dict[str, Any]) -> Client:
+    """What logs in with that, not logged in yet."""
+    return Client(box, uid=login["uid"], node=login["node"], alias=login["alias"])
+
+
+def address_of(box: Box) -> str:
+    """As it is typed."""
+    host, port = box.address
+    return f"{host}:{port}"
+
+
+def devices(box: Box, member: Client | str) -> list[str]:
+    """The labels of the member's devices."""
+    name = member if isinstance(member, str) else member.uid
+    return [device["label"] for device in box.control("device.list", member=name)]
 
 
 def wrong(code: str) -> str:
