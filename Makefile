@@ -24,7 +24,7 @@ STAMP     := $(VENV)/made-from-$(MADE_FROM)
 help:
 	@echo 'make run      serve on 0.0.0.0:4433 with the data in $(DATA); ARGS="--name Home" are given to pocket serve'
 	@echo 'make venv     make $(VENV) with the pocket command in it'
-	@echo 'make test     run all tests; TESTS="tests/wire -k split" runs some'
+	@echo 'make test     run all tests, several at a time; TESTS="tests/wire -k split" runs some, one by one'
 	@echo 'make check    ruff, mypy and the import rules'
 	@echo 'make bench    measure throughput, latency, memory and writes'
 	@echo 'make fuzz     feed $(FRAMES) damaged frames to the wire code; FRAMES=n'
@@ -39,7 +39,7 @@ venv: $(STAMP)
 	@echo 'ready: $(BIN)/pocket'
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m tests $(TESTS)
 
 check: $(STAMP)
 	@$(BIN)/ruff check .

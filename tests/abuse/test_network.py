@@ -17,6 +17,7 @@ from .lab import Cable, Lab, possible
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.root,
+    pytest.mark.alone,
     pytest.mark.skipif(not possible(), reason="needs root and /dev/net/tun"),
 ]
 

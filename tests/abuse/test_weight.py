@@ -9,7 +9,7 @@ import pytest
 
 from .stage import SLACK_MB, Stage
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 KIB = 1 / 1024
 """In MB."""

@@ -125,6 +125,7 @@ def test_a_generator_that_finds_fault_fails_the_run(tmp_path: Path) -> None:
     assert run.returncode == 1 and '"ok":true' in run.stderr
 
 
+@pytest.mark.alone
 def test_a_cable_takes_the_time_it_is_given() -> None:
     with socket.create_server(("127.0.0.1", 0)) as end, couple.cable(end.getsockname()[1], DELAY_MS) as port:
         near = connected(port)
