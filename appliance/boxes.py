@@ -33,7 +33,7 @@ from appliance.peering import (
     tell_place,
     write_identity,
 )
-from appliance.session import Caller, Listener, Place, Service, addresses_of, let_peers_in
+from appliance.session import Caller, Listener, Place, Service, addresses_of, let_peers_in, notice_peers
 from appliance.session.certificate import ensure_certificate, fingerprint, fingerprint_of, server_context
 from appliance.site import Identity, Site
 from appliance.store import Store
@@ -102,8 +102,11 @@ class Door:
     """
 
     def __init__(self, listener: Listener) -> None:
+        self.called = trio.Event()
+        """Set when a box calls and is not expected: it knows more of this one than this one itself."""
         self._listener = listener
         self._peers: ssl.SSLContext | None = None
+        notice_peers(listener.context, self.called.set)
 
     def open_for(self, peers: ssl.SSLContext) -> None:
         """Show this to other boxes."""
@@ -114,12 +117,14 @@ class Door:
         """Show this to clients from now on."""
         if self._peers is not None:
             let_peers_in(context, self._peers)
+        else:
+            notice_peers(context, self.called.set)
         self._listener.context = context
 
 
 class Others:
-    """The links to the other boxes, made when there are some: their libraries take 8 MB, which a single box
-    need not pay. ``make`` makes them, and what is shown to the others.
+    """The links to the other boxes, made when there are some, or one calls: their libraries take 8 MB, which
+    a single box need not pay. ``make`` makes them, and what is shown to the others.
     """
 
     def __init__(self, store: Store, make: Callable[[], tuple[Hub, ssl.SSLContext]], door: Door) -> None:
@@ -145,7 +150,7 @@ class Others:
 
     async def run(self) -> None:
         """Keep the links up until cancelled. May be run again."""
-        while len(self._store.site.boxes) < 2:  # noqa: ASYNC110
+        while len(self._store.site.boxes) < 2 and not self._door.called.is_set():  # noqa: ASYNC110
             await trio.sleep(LOOK_S)
         if self.hub is None:
             made, peers = await trio.to_thread.run_sync(self._make)

@@ -56,6 +56,7 @@ def make_hub(
         named=named_blobs,
         on_gap=lambda source: peering().copy_again(source),
         on_restored=lambda reason: peering().renewal.begin(reason),
+        acquainted=lambda box, addresses: peering().renewal.meet(box, addresses),
         on_revoked=lambda by: peering().put_out(by),
         program=__version__,
         anew=lambda old, public: admitting().take(old, public),

@@ -18,17 +18,20 @@ import trio
 
 from appliance.health import Health
 from appliance.log import get_logger
+from appliance.pairing import BoxEntry
 from appliance.pairing.gifts import BOX_ADDRESSES_MAX
 from appliance.peering import folder as joining
 from appliance.peering.household import entry_of
 from appliance.peering.outage import Outage
 from appliance.session import LinkLost
+from appliance.site.facts import BoxAdded
 from appliance.store import Store
 from appliance.store.journal import KEY_NAME, BoxKey
 
 log = get_logger(__name__)
 
 RETRY_S = 5.0
+MET_MAX = 16
 BECOMING = (
     "{reason}. It does not serve until then; what only this box has is kept, and will be on the new one"
 )
@@ -61,6 +64,7 @@ class Renewal:
         self._restart = restart
         self._cut = cut
         self._reason = ""
+        self._met: dict[str, BoxEntry] = {}
         self._begun = trio.Event()
 
     @property
@@ -76,6 +80,21 @@ class Renewal:
             self._health.fail("renewal", BECOMING.format(reason=reason))
             self._begun.set()
             self._cut()
+
+    def meet(self, box: BoxAdded, addresses: Sequence[str]) -> None:
+        """A box that this one does not know (any more) is of the site, and reached there."""
+        known = self._store.site.boxes.get(box.box)
+        if known is None and len(self._met) < MET_MAX:
+            self._met[box.box] = BoxEntry(box.box, box.public, box.slot, box.name, list(addresses))
+
+    @property
+    def _others(self) -> list[BoxEntry]:
+        """The boxes of the site, as far as they are known here, and where each may be found."""
+        found = []
+        for box in sorted(self._store.site.boxes.values(), key=lambda box: box.slot):
+            entry = entry_of(box)
+            found.append(msgspec.structs.replace(entry, addresses=list(self._addresses(box.box))))
+        return [*found, *(box for box in self._met.values() if box.box not in self._store.site.boxes)]
 
     async def run(self) -> None:
         """Wait until it has to be, and do it. Returns when the box is about to start anew."""
@@ -95,16 +114,16 @@ class Renewal:
         from appliance.replication.errors import PeerError, Unreachable
         from appliance.replication.identity import Identity
 
-        site, own = self._store.site, self._store.replica.own
+        own = self._store.replica.own
         key: BoxKey = await trio.to_thread.run_sync(joining.new_key, self._folder)
         identity = await trio.to_thread.run_sync(Identity.load, self._folder / KEY_NAME)
         problems: list[str] = []
-        for box in sorted(site.boxes.values(), key=lambda box: box.slot):
-            addresses = tuple(self._addresses(box.box))
-            if box.box == own or box.cut is not None or not addresses:
+        for box in self._others:
+            if box.box == own or box.cut is not None or not box.addresses:
                 continue
+            source = Source(box.box, box.public, tuple(box.addresses))
             try:
-                slot, address = await anew.ask(identity, key.public, Source(box.box, box.public, addresses))
+                slot, address = await anew.ask(identity, key.public, source)
             except trio.TooSlowError:
                 problems.append(f"box {box.name} does not answer")
             except (PeerError, LinkLost, Unreachable) as error:
@@ -124,10 +143,9 @@ class Renewal:
         if site.identity is None:
             raise OSError("the site has no certificate")
         boxes = []
-        for box in site.boxes.values():
-            entry = entry_of(box)
-            found = dict.fromkeys([*([address] if box.box == host else []), *self._addresses(box.box)])
-            boxes.append(msgspec.structs.replace(entry, addresses=list(found)[:BOX_ADDRESSES_MAX]))
+        for box in self._others:
+            found = dict.fromkeys([*([address] if box.box == host else []), *box.addresses])
+            boxes.append(msgspec.structs.replace(box, addresses=list(found)[:BOX_ADDRESSES_MAX]))
         facts = joining.Joining(site.identity.name, slot, host, boxes, of=self._store.replica.own)
         await trio.to_thread.run_sync(
             partial(joining.renew, self._folder, facts, site.identity.cert, site.identity.key)

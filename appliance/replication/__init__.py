@@ -30,11 +30,12 @@ JSON header, then data, here MessagePack. Of the two the *dialer* has called, th
     {"op":"tell","topic"}                      something of the moment
     {"op":"anew","proof","public"}             the dialer wants to be the box with this key from now on
     {"op":"taken","slot"}                      that one is of the site
+    {"box","op":"show","version"}              the dialer's only frame: entries, in place of a hello
     {"code","error","op":"quit"}               the end, and why
 
 - **Who is who.** The dialer pins the acceptor's key, which TLS has shown to be there. The dialer signs both
   nonces and both keys, so a proof is good for one link between these two. Who is not of the site gets no
-  further than hello, and until the proof nobody can make a box hold more than a few KiB.
+  further than hello, and until the proof nobody can make a box hold more than 64 KiB.
 - **Acks of level 2** wait for ``have``. It says that the entry, all octets that came with it, and the blobs
   named are on the disk. What is small goes first, entries go in frames of 64 KiB, blobs in chunks between
   them; and no more entries are under way than the other side can take at once, so nothing urgent is behind
@@ -50,6 +51,8 @@ JSON header, then data, here MessagePack. Of the two the *dialer* has called, th
 - **Anew.** A box that was shown that its journal has gone on elsewhere (a card put back, or copied) makes a
   new key, and signs it with the old one, once, on a link for nothing else. It is let in as a new box if the
   old one was not put out, and takes a copy.
+- **Shown.** A card from before the caller joined does not know the caller. That one shows it what it was,
+  with entries that prove themselves (``showing``).
 - **Versions.** Both speak the lower one. Fields and ops of a newer version than ours are left out.
 - **Trust.** The boxes of a site trust each other to be boxes of the site, and with nothing else: signatures,
   hashes, order and sizes are looked at on arrival. Who breaks the rules is refused, which is logged once,
@@ -66,7 +69,7 @@ JSON header, then data, here MessagePack. Of the two the *dialer* has called, th
 | `fetching` | blobs and octets that did not come along |
 | `hub` `neighbour` `view` | all links, and how they do |
 | `copying` | a copy for a box that joins or comes back |
-| `anew` | how a box asks to become another one |
+| `anew` `showing` | how a box asks to become another one; how one is shown that it has to |
 
 Rules of this room: the first three rows do no I/O and have no clock. No octets from outside raise anything
 but ``PeerError``. Every link ends in one place, and harms nothing else.

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from appliance.replication.errors import BadFrame
 from appliance.replication.frames import (
+    ADDRESSES_MAX,
     BOX_CHARS,
     BOXES_MAX,
     CLOCK_MAX,
@@ -20,6 +21,7 @@ from appliance.replication.frames import (
     HASH_OCTETS,
     ID_MAX,
     LIST_MAX,
+    SHOWN_MAX,
     SIGNATURE_OCTETS,
 )
 from appliance.replication.interface import Arrival, Octets, Position
@@ -45,6 +47,13 @@ _have: Final = msgspec.msgpack.Decoder(
 _numbers: Final = msgspec.msgpack.Decoder(Annotated[list[_Number], Meta(max_length=LIST_MAX)])
 _entries: Final = msgspec.msgpack.Decoder(Annotated[list[Arrival], Meta(max_length=ENTRIES_MAX)])
 _messages: Final = msgspec.msgpack.Decoder(Annotated[list[Octets], Meta(max_length=LIST_MAX)])
+
+_shown: Final = msgspec.msgpack.Decoder(
+    tuple[
+        Annotated[list[Arrival], Meta(max_length=SHOWN_MAX)],
+        Annotated[list[Annotated[str, Meta(max_length=300)]], Meta(max_length=ADDRESSES_MAX)],
+    ]
+)
 
 ENTRY_OVERHEAD: Final = 160
 """Octets of an entry beside its body, at most; and of a message beside its head and data."""
@@ -106,6 +115,21 @@ def encode_entries(arrivals: Sequence[Arrival]) -> bytes:
 
 def decode_entries(data: bytes) -> list[Arrival]:
     found: list[Arrival] = _decode(_entries, data)
+    _check_entries(found)
+    return found
+
+
+def encode_shown(arrivals: Sequence[Arrival], addresses: Sequence[str]) -> bytes:
+    return _encode((list(arrivals), list(addresses)))
+
+
+def decode_shown(data: bytes) -> tuple[list[Arrival], list[str]]:
+    found: tuple[list[Arrival], list[str]] = _decode(_shown, data)
+    _check_entries(found[0])
+    return found
+
+
+def _check_entries(found: Sequence[Arrival]) -> None:
     for entry in found:
         if (
             len(entry.box) != BOX_CHARS
@@ -117,7 +141,6 @@ def decode_entries(data: bytes) -> list[Arrival]:
         ):
             raise BadFrame("an entry that can be none")
         _check_messages(entry.octets)
-    return found
 
 
 def encode_messages(messages: Sequence[Octets]) -> bytes:

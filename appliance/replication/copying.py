@@ -278,6 +278,10 @@ class Copier:
             self._theirs = session.state.positions
         self._fetcher.joined(session)
 
+    async def shown(self, shown: events.Shown) -> None:
+        """Raises ``Refusal``."""
+        raise Refusal(Code.UNKNOWN, "this box calls, and is not called")
+
     async def look_at_own(self, session: Session, arrivals: Sequence[Arrival]) -> None:
         """They are what a copy is for."""
 

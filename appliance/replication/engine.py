@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from appliance.replication import bodies, events
 from appliance.replication.errors import BadFrame, Code, Impostor, PeerError, Refusal, Refused
 from appliance.replication.frames import (
+    ADDRESSES_MAX,
     HASH_OCTETS,
     HEADER_MAX,
     TEXT_CHARS_MAX,
@@ -47,6 +48,7 @@ class LinkState(Enum):
     GREETED = "the hello is to be answered"
     AWAITING_CHALLENGE = "the acceptor has to answer the hello"
     CHALLENGED = "the proof is to be sent"
+    AWAITING_QUIT = "the acceptor has to say what it makes of what it was shown"
     AWAITING_PROOF = "the dialer has to prove that it is the box"
     PROVEN = "the dialer is to be welcomed"
     AWAITING_WELCOME = "the acceptor has to say whether it takes us"
@@ -72,8 +74,9 @@ _SESSION: Final = (
 )
 
 ON_FRAME: Final[Mapping[LinkState, Mapping[str, LinkState]]] = {
-    _S.AWAITING_HELLO: {Op.HELLO: _S.GREETED},
+    _S.AWAITING_HELLO: {Op.HELLO: _S.GREETED, Op.SHOW: _S.GREETED},
     _S.AWAITING_CHALLENGE: {Op.CHALLENGE: _S.CHALLENGED},
+    _S.AWAITING_QUIT: {},
     _S.AWAITING_PROOF: {Op.PROOF: _S.PROVEN},
     _S.AWAITING_WELCOME: {Op.WELCOME: _S.JOINED},
     _S.JOINED: {Op.STATE: _S.OPEN},
@@ -82,7 +85,7 @@ ON_FRAME: Final[Mapping[LinkState, Mapping[str, LinkState]]] = {
 """In the other states nothing is read: it is our turn, or the end. A quit may come in all of them."""
 
 ON_SENT: Final[Mapping[LinkState, Mapping[str, LinkState]]] = {
-    _S.BEGIN: {Op.HELLO: _S.AWAITING_CHALLENGE},
+    _S.BEGIN: {Op.HELLO: _S.AWAITING_CHALLENGE, Op.SHOW: _S.AWAITING_QUIT},
     _S.GREETED: {Op.CHALLENGE: _S.AWAITING_PROOF},
     _S.CHALLENGED: {Op.PROOF: _S.AWAITING_WELCOME},
     _S.PROVEN: {Op.WELCOME: _S.JOINED},
@@ -217,6 +220,11 @@ class PeerLink:
         self.state = LinkState.CLOSED
         return encode(Op.QUIT, {"code": str(code), "error": text[:TEXT_CHARS_MAX]})
 
+    def say_show(self, arrivals: Sequence[Arrival], addresses: Sequence[str]) -> bytes:
+        """The dialer's only frame, in place of ``hello``, to a box that does not know it."""
+        data = bodies.encode_shown(arrivals, addresses[:ADDRESSES_MAX])
+        return self._say(Op.SHOW, {"box": self._own.box, "version": VERSION}, data)
+
     # the session
 
     def say_state(
@@ -302,6 +310,10 @@ class PeerLink:
         self.box, self.purpose = frame.fields["box"], purpose
         return events.Greeted(self.box, self.purpose)
 
+    def _show(self, frame: Frame) -> events.Event:
+        self.box = frame.fields["box"]
+        return events.Shown(self.box, *bodies.decode_shown(frame.data))
+
     def _challenge(self, frame: Frame) -> events.Event:
         self._versions(frame)
         return events.Challenged()
@@ -383,4 +395,5 @@ _READ: Final[Mapping[str, Callable[[PeerLink, Frame], events.Event]]] = {
     Op.TELL: lambda link, frame: events.Told(frame.fields["topic"], frame.data),
     Op.ANEW: PeerLink._anew,
     Op.TAKEN: PeerLink._taken,
+    Op.SHOW: PeerLink._show,
 }

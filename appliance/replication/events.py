@@ -146,6 +146,14 @@ class Taken(Struct, frozen=True):
     slot: int
 
 
+class Shown(Struct, frozen=True):
+    """Somebody who says that it is ``box`` shows entries, and where it is reached. Then: ``refuse``."""
+
+    box: str
+    arrivals: list[Arrival]
+    addresses: list[str]
+
+
 Event = (
     Greeted
     | Challenged
@@ -166,4 +174,5 @@ Event = (
     | Told
     | Anew
     | Taken
+    | Shown
 )

@@ -30,6 +30,11 @@ RANGE_OCTETS_MAX: Final = 512 << 10
 LIST_MAX: Final = 1000
 BOXES_MAX: Final = 256
 TELL_OCTETS_MAX: Final = 64 << 10
+SHOWN_OCTETS_MAX: Final = 64 << 10
+"""From who has not proven which box it is."""
+
+SHOWN_MAX: Final = 20
+ADDRESSES_MAX: Final = 8
 BLOB_OCTETS_MAX: Final = 1 << 40
 ID_MAX: Final = (1 << 63) - 1
 CLOCK_MAX: Final = 7_258_118_400 * 10**9
@@ -61,6 +66,7 @@ class Op(StrEnum):
     TELL = "tell"
     ANEW = "anew"
     TAKEN = "taken"
+    SHOW = "show"
     QUIT = "quit"
 
 
@@ -114,6 +120,7 @@ FRAMES: Final[Mapping[str, Row]] = {
     Op.TELL: Row({"topic": WORD}, TELL_OCTETS_MAX),
     Op.ANEW: Row({"proof": Kind(bytes, 0, SIGNATURE_OCTETS), "public": HASH}),
     Op.TAKEN: Row({"slot": COUNT}),
+    Op.SHOW: Row({"box": BOX, "version": Kind(int, 1, 1000)}, SHOWN_OCTETS_MAX),
     Op.QUIT: Row({"code": WORD, "error": TEXT}),
 }
 UNKNOWN: Final = Row({}, ENTRIES_OCTETS_MAX)
@@ -214,7 +221,7 @@ def _read(head: bytes, newer: bool) -> tuple[Frame, int]:
     if type(size) is not int or not 0 <= size <= row.data_max:
         raise BadFrame(f"{op} with too much data, or none of a size")
     theirs = header.get("version")
-    if op in (Op.HELLO, Op.CHALLENGE) and type(theirs) is int and theirs > VERSION:
+    if op in (Op.HELLO, Op.CHALLENGE, Op.SHOW) and type(theirs) is int and theirs > VERSION:
         newer = True
     fields = {key: _value(op, key, header.get(key), kind) for key, kind in row.fields.items()}
     if not newer and _head(op, fields, size) != head:

@@ -35,6 +35,9 @@ class Host(Protocol):
     def public_of(self, session: Session) -> bytes:
         """The key of the box that calls. Raises ``Refusal``."""
 
+    async def shown(self, shown: events.Shown) -> None:
+        """Somebody shows entries and goes. Raises ``Refusal``."""
+
     def join(self, session: Session) -> None:
         """The other side has proven who it is. Raises ``Refusal``."""
 

@@ -16,7 +16,7 @@ from typing import Final
 import trio
 
 from appliance.log import get_logger
-from appliance.replication import events, judging
+from appliance.replication import events, judging, showing
 from appliance.replication.anew import answer
 from appliance.replication.bodies import is_light
 from appliance.replication.dial import LONGEST_PAUSE_S, SUSPICIOUS_PAUSE_S, dial, hurry
@@ -199,7 +199,11 @@ class Hub:
             self._ended(neighbour, error)
             return
         link = PeerLink.dialer(self._identity, neighbour.box, neighbour.info.public)
-        await self._run(Session(link, stream, address, self, self._sync))
+        session = Session(link, stream, address, self, self._sync)
+        await self._run(session)
+        if isinstance(session.error, Refused) and session.error.said == Code.UNKNOWN:
+            own = self._site.addresses()
+            await showing.show(self._identity, self._replica, neighbour, own, self._context)
 
     async def _run(self, session: Session) -> None:
         hurry(session.tls)
@@ -214,11 +218,20 @@ class Hub:
         """The key of the box that calls. Raises ``Refusal``."""
         info = self._site.boxes().get(session.box)
         if info is None or session.box == self._replica.own or self._nursery is None:
-            raise Refusal(Code.UNKNOWN, "that box is not of this site: pair it first")
+            raise Refusal(Code.UNKNOWN, showing.UNKNOWN)
         if session.box not in self.neighbours:
             self._look(self._nursery)
         session.shop = {"copy": self._copy, "anew": self._desk}.get(session.link.purpose, self._sync)
         return info.public
+
+    async def shown(self, shown: events.Shown) -> None:
+        """Raises ``Refusal``."""
+        answer, caller = await showing.look(self._replica, self._identity.public, self._site.boxes(), shown)
+        if isinstance(answer, judging.Restored):
+            if caller is not None:
+                self._site.acquainted(caller, shown.addresses)
+            self._site.on_restored(str(answer))
+        raise answer
 
     def join(self, session: Session) -> None:
         """Raises ``Refusal``."""

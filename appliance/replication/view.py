@@ -11,6 +11,7 @@ import trio
 from appliance.log import get_logger
 from appliance.replication.errors import Code, Refusal
 from appliance.replication.interface import Arrival, BoxState
+from appliance.site.facts import BoxAdded
 from appliance.store import StoreError
 
 log = get_logger(__name__)
@@ -28,6 +29,7 @@ class Site:
     reached now; ``place``: make that known, called when it is news. ``warn``: what is wrong with a box, or
     None, by topic. ``named``: the blobs that an entry names. ``on_gap``: a box (id) no longer has what this
     one lacks, so that a copy has to be taken. ``on_restored``: this box's own journal has gone on elsewhere.
+    ``acquainted``: a box that is not known (any more) was taken in by one that is, and is reached there.
     ``on_revoked``: this box was put out of the site, as another says. ``anew``: take a box (id) into the site
     as the one with this key; its slot; raises ``Refusal``. ``gone``: boxes (id) that have become others.
     """
@@ -43,6 +45,7 @@ class Site:
     complete: Callable[[], bool] = lambda: True
     program: str = ""
     anew: Callable[[str, bytes], Awaitable[int]] = _nobody
+    acquainted: Callable[[BoxAdded, Sequence[str]], None] = lambda box, addresses: None
     gone: Callable[[], Collection[str]] = tuple
 
 

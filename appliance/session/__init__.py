@@ -10,7 +10,7 @@ from appliance.session.oidc import Provider, Verifier
 from appliance.session.pairing import NotNow, Offer, Pairing
 from appliance.session.service import Caller, LinkSettings, Service
 from appliance.session.sockets import listen, watch_peer
-from appliance.session.tls import PEER_NAME, TlsStream, let_peers_in
+from appliance.session.tls import PEER_NAME, TlsStream, let_peers_in, notice_peers
 
 __all__ = [
     "PEER_NAME",
@@ -33,5 +33,6 @@ __all__ = [
     "addresses_of",
     "let_peers_in",
     "listen",
+    "notice_peers",
     "watch_peer",
 ]

@@ -176,6 +176,16 @@ class TlsStream:
             raise LinkLost("closed") from error
 
 
+def notice_peers(context: ssl.SSLContext, called: Callable[[], None]) -> None:
+    """Call ``called`` when somebody asks for ``PEER_NAME``; shown is what everybody is."""
+
+    def notice(tls: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
+        if name == PEER_NAME:
+            called()
+
+    context.sni_callback = notice
+
+
 def let_peers_in(context: ssl.SSLContext, peers: ssl.SSLContext) -> None:
     """Have those who ask for ``PEER_NAME`` shown the certificate of ``peers``."""
 

@@ -14,7 +14,7 @@ from operator import attrgetter
 import msgspec
 
 from appliance.site import LASTING, TRAFFIC, Message, content_digest, decode_facts, facts
-from appliance.site.facts import Acked, Carried, Inherited, Requested, Sent
+from appliance.site.facts import Acked, BoxAdded, Carried, Inherited, Requested, Sent
 from appliance.store import keys
 from appliance.store.arrivals import Octets
 from appliance.store.journal import Entry
@@ -204,6 +204,22 @@ def _of_box(connection: sqlite3.Connection, known: Boxes, number: int, seq: int)
     )
     for row in rows:
         yield _entry(row, known)
+
+
+def introductions(connection: sqlite3.Connection) -> dict[str, Entry]:
+    """By box, the first entry that takes it into the site."""
+    known = boxes(connection)
+    found: dict[str, Entry] = {}
+    rows = connection.execute(
+        "SELECT place, clock, kind, prev, body, signature FROM entry WHERE kind = ? ORDER BY clock",
+        (LASTING,),
+    )
+    for row in rows:
+        entry = _entry(row, known)
+        for fact in decode_facts(entry.body):
+            if isinstance(fact, BoxAdded):
+                found.setdefault(fact.box, entry)
+    return found
 
 
 def spilled(connection: sqlite3.Connection) -> dict[int, int]:

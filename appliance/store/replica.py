@@ -88,6 +88,12 @@ class Replica:
         async with self._ledger.lock:
             return await self._ledger.read(read_arrivals, numbers, max_octets, skip)
 
+    async def introductions(self) -> dict[str, Arrival]:
+        """By box, the entry with which it was taken into the site, without octets."""
+        async with self._ledger.lock:
+            found = await self._ledger.read(reading.introductions)
+        return {box: Arrival.of(entry) for box, entry in found.items()}
+
     async def absorb(self, arrivals: Sequence[Arrival], source: str) -> None:
         """Take in what box ``source`` sent. Everything new of it is on stable storage when this returns.
         Raises ``BadEntries`` (nothing was taken), ``DiskFull`` or another ``StoreError``. Cancelled, it may

@@ -151,6 +151,41 @@ def test_a_box_with_an_old_card_goes_on_as_a_new_one_and_loses_nothing(pair: Cal
     assert "came from it" in pocket(a, "peer", "revoke", old, "--yes")
 
 
+def test_a_card_from_before_the_others_joined_does_not_serve_on_alone(placed: NewBox) -> None:
+    a, b = placed("attic"), placed("kitchen")
+    ann = Client.register(a, alias="ann smith")
+    bob = Client.register(a, alias="bob smith")
+    old = own(a)
+    ann.close()
+    bob.close()
+    a.terminate()
+    back_up(a)
+    a.start()
+    join(b, a)
+    in_sync(a, b)
+    ann.login()
+    ann.post(b"not on the old card", to=bob)
+    ann.close()
+    in_sync(a, b)
+    a.terminate()
+    b.terminate()
+    put_back(a)
+    a.start()
+    ann.login()
+    ann.post(b"on the old card", to=bob)
+    ann.close()
+    b.start()
+    new = becomes_new(a, old, 60)
+    in_sync(a, b)
+    for box in (a, b):
+        boxes = listed(box)
+        assert boxes[old]["state"] == "replaced" and boxes[old]["replaced_by"] == new
+    bob = device(a, bob)
+    assert sorted(bodies(bob, 2)) == [b"not on the old card", b"on the old card"]
+    bob.close()
+    same(a, b)
+
+
 def test_a_revoked_box_with_an_old_card_does_not_get_in(pair: Callable[..., Pair]) -> None:
     a, b, (ann,) = pair("ann smith")
     old = own(b)

@@ -124,6 +124,9 @@ class FakeReplica:
         await trio.lowlevel.checkpoint()
         return self.read_now(after, max_octets, gaps=True)
 
+    async def introductions(self) -> dict[str, Arrival]:
+        return {}
+
     def absorb_now(self, arrivals: Sequence[Arrival], gaps: bool = False) -> list[Arrival]:
         fresh = []
         for arrival in arrivals:
