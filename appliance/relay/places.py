@@ -48,8 +48,8 @@ class SiteAddress:
 
 def _split(text: str) -> tuple[str, str]:
     if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        return host, rest.removeprefix(":") or str(DEFAULT_PORT)
+        host, closed, rest = text[1:].partition("]")
+        return host if closed else "", rest.removeprefix(":") or str(DEFAULT_PORT)
     if text.count(":") > 1:
         return text, str(DEFAULT_PORT)
     host, _, port = text.partition(":")

@@ -85,8 +85,6 @@ class Sorter:
         own = message.from_ == self._uid
         if known:
             await self._again(incoming, own)
-        elif message.op == "login" and self._inbound.barrier.login(trio.current_time()):
-            await self._inbound.store(incoming, NOBODY)
         elif await self._is_of_box(message, own):
             await self._inbound.store(incoming, NOBODY)
         elif own and message.op in ECHOED and await self._is_own(incoming):
@@ -123,6 +121,8 @@ class Sorter:
 
     async def _is_of_box(self, message: wire.Message, own: bool) -> bool:
         """Whether it tells of something that no device has done."""
+        if message.op == "login":
+            return self._inbound.barrier.login(trio.current_time())
         if message.op == "ohiedit":
             return own and self._presence.is_ours(message)
         label, password = message.fields.get("newnode"), message.fields.get("nodeid")

@@ -164,7 +164,7 @@ def words(place: Any) -> str:
 async def house(
     folder: Path, settings: RelaySettings = QUICK, changes: dict[str, Any] | None = None, **more: Any
 ) -> AsyncIterator[House]:
-    """A box that serves until the end of the block. In the folder of one before, it goes on where that was."""
+    """A box that runs until the end of the block. In the folder of one before it goes on where that was."""
     async with running(folder, **more) as store:
         if not store.site.boxes:
             key = store.key
@@ -185,7 +185,7 @@ async def house(
         chosen = replace(settings, **(changes or {}))
         relay = Relay(store, exchange, warn, chosen, chance=lambda: 0.0)
         made = House(store, exchange, relay, warnings, next(iter(store.site.members)))
-        store.relay.on_outcome.append(lambda outcome: made.outcomes.setdefault(outcome.msgid, outcome))
+        store.relay.on_outcome.append(lambda outcome: made.outcomes.update({outcome.msgid: outcome}))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(relay.run)
             try:

@@ -1,4 +1,4 @@
-"""What comes from a site is on the disk of the box before the site hears so, once, in order, octet for octet."""
+"""What comes from a site is on the disk before the site hears so: once, in order, octet for octet."""
 
 from __future__ import annotations
 

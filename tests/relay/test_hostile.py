@@ -1,0 +1,195 @@
+"""A site that is hostile or broken harms its own membership, and nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from appliance.relay import care
+from tests.kit.upstream import Deaf, Say, Upstream, hostile
+from tests.relay.house import QUICK, House, house, until
+from tests.store.kit import run
+
+WATCHED_S = 1.0
+LATE_S = 0.5
+"""On a busy machine. What takes a link its turn is some milliseconds."""
+
+LESS_THAN_OCTETS = 48 << 20
+
+
+@pytest.fixture
+def club() -> Iterator[Upstream]:
+    with Upstream("The club") as site:
+        yield site
+
+
+@pytest.fixture
+def crooks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
+    monkeypatch.setattr(care, "BROKE_S", 0.1)
+    with Upstream("The crooks") as site:
+        yield site
+
+
+def resident() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+
+class Watch:
+    """Looks how late the box's own tasks are, while something goes on."""
+
+    def __init__(self) -> None:
+        self.latest_s = 0.0
+
+    async def look(self) -> None:
+        while True:
+            began = time.monotonic()
+            await trio.sleep(0.01)
+            self.latest_s = max(self.latest_s, time.monotonic() - began - 0.01)
+
+
+async def passes(home: House, club: Upstream, number: int) -> None:
+    """Both ways of another membership work."""
+    bob = next(iter(club.accounts.aliases.values()), None) or club.member("Bob at the club")
+    phone = await home.device(number, "another")
+    ann = club.accounts.members[home.uid(number)]
+    item = await phone.post(b"out", bob.uid)
+    club.post(bob, [ann], b"in")
+    await home.outcome(item)
+    frames = await phone.got(1)
+    assert [frame.data for frame in frames] == [b"in"]
+    await phone.take()
+
+
+@pytest.mark.parametrize("what", hostile.ONCE)
+def test_what_no_proper_site_says_ends_its_own_link_at_most(
+    club: Upstream, crooks: Upstream, tmp_path: Path, what: str
+):
+    async def body():
+        async with house(tmp_path, changes={"stall_s": 0.5}) as home:
+            good, bad = await home.membership("club", club), await home.membership("crooks", crooks)
+            phone = await home.device(bad)
+            await home.online(bad)
+            await home.online(good)
+            item = await phone.post(b"hello")
+            await home.outcome(item)
+            crooks.inject(home.uid(bad), hostile.ONCE[what]())
+            await passes(home, club, good)
+            await until(lambda: home.relay.state(bad)["online"], 20)
+            await home.outcome(await phone.post(b"again"), 20)
+            assert home.relay.state(good)["online"]
+            assert not any("error in this program" in text for text in home.warnings.values())
+
+    run(body)
+
+
+@pytest.mark.parametrize("what", hostile.WITHOUT_END)
+def test_what_never_ends_takes_neither_the_time_nor_the_memory_of_others(
+    club: Upstream, crooks: Upstream, tmp_path: Path, what: str
+):
+    async def body():
+        async with house(tmp_path) as home:
+            good, bad = await home.membership("club", club), await home.membership("crooks", crooks)
+            await home.device(bad)
+            await home.online(good)
+            await home.online(bad)
+            before = resident()
+            ann = crooks.accounts.members[home.uid(bad)]
+            crooks.on("message", hostile.WITHOUT_END[what](), times=None)
+            crooks.post(crooks.member("Carl the crook"), [ann], b"bait")
+            watch = Watch()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(watch.look)
+                await trio.sleep(WATCHED_S)
+                await passes(home, club, good)
+                nursery.cancel_scope.cancel()
+            assert watch.latest_s < LATE_S
+            assert resident() - before < LESS_THAN_OCTETS
+
+    run(body)
+
+
+def test_a_site_that_reads_nothing_is_given_up(club: Upstream, crooks: Upstream, tmp_path: Path):
+    async def body():
+        async with house(tmp_path, changes={"stall_s": 0.5}) as home:
+            good, bad = await home.membership("club", club), await home.membership("crooks", crooks)
+            phone = await home.device(bad)
+            await home.online(bad)
+            crooks.on("request", Deaf(), op="Post")
+            await phone.post(b"hello")
+            items = [await phone.post(bytes(4_000_000)) for _ in range(3)]
+            await until(lambda: "took nothing" in home.relay.state(bad)["last_error"], 20)
+            await passes(home, club, good)
+            crooks.cut()  # it still takes us for logged in
+            for item in items:
+                await home.outcome(item, 30)
+
+    run(body)
+
+
+def test_a_site_that_stops_in_the_middle_of_a_message_is_given_up(crooks: Upstream, tmp_path: Path):
+    async def body():
+        async with house(tmp_path, changes={"stall_s": 0.3}) as home:
+            bad = await home.membership("crooks", crooks)
+            await home.online(bad)
+            for start in (b"ff", hostile.message(number=1 << 60, data=b"", datalen=100_000) + b"some"):
+                crooks.inject(home.uid(bad), start)
+                await until(lambda: "stopped in the middle" in home.relay.state(bad)["last_error"])
+                await home.online(bad)
+            assert not list((tmp_path / "blobs" / "incoming").iterdir())
+
+    run(body)
+
+
+def test_a_message_larger_than_allowed_stays_at_the_site_and_is_told(
+    crooks: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(care, "NO_ROOM_S", 0.2)
+
+    async def body():
+        uid = ""
+        async with house(tmp_path, changes={"message_octets": 1 << 20}) as home:
+            bad = await home.membership("crooks", crooks)
+            phone = await home.device(bad)
+            uid = home.uid(bad)
+            await home.online(bad)
+            ann, carl = crooks.accounts.members[uid], crooks.member("Carl the crook")
+            crooks.post(carl, [ann], bytes(2 << 20), b"behind it")
+            await until(lambda: any("message_octets" in text for text in home.warnings.values()))
+            assert await phone.queue() == []
+        async with house(tmp_path) as home:
+            assert [len(frame.data) for frame in await _phone(home, bad).got(2)] == [2 << 20, 9]
+
+    run(body)
+
+
+def _phone(home: House, number: int):
+    from tests.relay.house import Device
+
+    (device,) = home.store.site.memberships[number].devices
+    return Device(home, home.store.site.nodes[device])
+
+
+def test_a_site_that_says_other_things_at_a_login_is_left_alone(
+    club: Upstream, crooks: Upstream, tmp_path: Path
+):
+    async def body():
+        async with house(tmp_path) as home:
+            good, bad = await home.membership("club", club), await home.membership("crooks", crooks)
+            await home.online(bad)
+            for octets in (b"0008{}      ", b"zzzz", hostile.message(number=7), b"ffff" + b"[" * 60000):
+                rule = crooks.on("greet", Say(octets, cut=True))
+                crooks.cut()
+                await until(lambda rule=rule: rule.hits)
+            await passes(home, club, good)
+            await home.online(bad, 20)
+
+    run(body)
+
+
+def test_quick_settings_are_in_the_bounds_of_the_real_ones():
+    assert QUICK.window_messages == 64 and QUICK.pipeline == 16
