@@ -31,7 +31,8 @@ BROKE_S = 30.0
 """The shortest pause after a site broke the protocol: calling it soon helps nobody."""
 
 SPREAD_S = 5.0
-"""At the start of the box, its memberships call over so long a time."""
+SPREAD_EACH_S = 0.1
+"""At the start of the box, its memberships call over so long a time: the more there are the longer."""
 
 
 class Why(Enum):
@@ -63,9 +64,9 @@ class Care:
     _failures: int = field(default=0)
     _refusals: int = field(default=0)
 
-    def start(self, now: float) -> None:
-        """The membership is new, or the box has just started."""
-        self.next_at = now + SPREAD_S * self.random()
+    def start(self, now: float, memberships: int = 1) -> None:
+        """The membership is new, or the box, with so many of them, has just started."""
+        self.next_at = now + min(SPREAD_S, SPREAD_EACH_S * memberships) * self.random()
 
     def calling(self) -> None:
         """It is being tried."""

@@ -106,7 +106,7 @@ class Keeping:
         self._shared.exchange.enter(out, ear)
         try:
             if not self.care.halted:
-                self.care.start(trio.current_time())
+                self.care.start(trio.current_time(), len(self._shared.store.site.memberships))
             while True:
                 await self._until_due()
                 await self._try()
