@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -184,7 +185,7 @@ def test_a_site_that_says_other_things_at_a_login_is_left_alone(
             for octets in (b"0008{}      ", b"zzzz", hostile.message(number=7), b"ffff" + b"[" * 60000):
                 rule = crooks.on("greet", Say(octets, cut=True))
                 crooks.cut()
-                await until(lambda rule=rule: rule.hits)
+                await until(partial(getattr, rule, "hits"))
             await passes(home, club, good)
             await home.online(bad, 20)
 

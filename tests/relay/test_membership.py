@@ -36,10 +36,11 @@ def test_a_membership_knows_the_site_and_its_certificate_and_nobody_can_read_its
             there = club.accounts.members[ann.uid]
             assert there.aliases == ["Ann at the club"] and there.nodes[0].label == "pocket-kitchen"
             assert there.nodes[0].password.encode() not in b"".join(ann.credentials.values())
-        secret = there.nodes[0].password.encode()
-        assert not any(secret in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+            secrets.append(there.nodes[0].password.encode())
 
+    secrets: list[bytes] = []
     run(body)
+    assert not any(secrets[0] in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
 def test_an_alias_that_is_taken_leaves_the_account_and_is_told(club: Upstream, tmp_path: Path):

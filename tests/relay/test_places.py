@@ -54,7 +54,7 @@ def test_no_text_makes_another_error(text: str):
         try:
             SiteAddress.parse(sign + text)
         except ValueError as error:
-            assert "is no address of a site" in str(error)  # noqa: PT017
+            assert "is no address of a site" in str(error)
 
 
 def test_the_first_certificate_is_trusted_and_then_only_that():
