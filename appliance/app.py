@@ -1,7 +1,7 @@
 """The box: who runs under whom. This module alone knows everybody.
 
     main nursery ---- store owner, control socket, watchdog, rates     (live until the store is closed)
-      links nursery - accept tasks, one task a link                    (end first, at a stop)
+      links nursery - accept tasks, one task a link, other sites       (end first, at a stop)
 
 A box that is joining a site runs `arriving` in place of this tree; what it runs on changes with an end and a
 start inside the process, which keeps the listening sockets.
@@ -13,6 +13,7 @@ once; the next start recovers from what is on the disk.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import gc
 import os
@@ -24,6 +25,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -41,6 +43,7 @@ from appliance.control.words import Words
 from appliance.delivery import Exchange
 from appliance.edges.settings import Announced
 from appliance.edges.start import start_edges
+from appliance.elsewhere import Elsewhere
 from appliance.first import NotPrepared, prepare
 from appliance.health import Health
 from appliance.holding import only_one
@@ -135,15 +138,15 @@ async def _main(config: Config, sockets: list[socket.socket], gave_up: str | Non
             )
             listener = Listener(service, front.context)
             words = Words(service, health, config.data)
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(GC_THRESHOLD, 20, 100)
+            _tidy_memory()
             words.scrubber = _scrubber(config, store, health)
             main.start_soon(words.scrubber.run)
             peering, others = await start_peering(
                 main, config, health, words, service, listener, front, stop.restart
             )
             peering.gave_up = gave_up
+            elsewhere = Elsewhere(config, service, health, peering, others)
+            elsewhere.add_words(words)
             place = partial(_announced, service, sockets)
             found = partial(peer_found, others, store)
             peering.local_name = await start_edges(main, config, health, words, stop, place, found)
@@ -162,6 +165,7 @@ async def _main(config: Config, sockets: list[socket.socket], gave_up: str | Non
             async with trio.open_nursery() as links:
                 accepting = trio.CancelScope()
                 links.start_soon(_accept, listener, sockets, links, accepting, stop)
+                links.start_soon(elsewhere.run)
                 health.serving()
                 _announce(service)
                 await _asked_to_end(signals, stop)
@@ -169,6 +173,7 @@ async def _main(config: Config, sockets: list[socket.socket], gave_up: str | Non
                 health.stopping()
                 sd_notify("STOPPING=1")
                 accepting.cancel()
+                elsewhere.end()
                 listener.retire()
                 links.cancel_scope.deadline = trio.current_time() + LINKS_END_S
             store.close()
@@ -177,6 +182,17 @@ async def _main(config: Config, sockets: list[socket.socket], gave_up: str | Non
             main.cancel_scope.cancel()
     log.info("stopped")
     return Ended(stop.reason)
+
+
+def _tidy_memory() -> None:
+    """What starting has left behind goes back to the system; what is here now stays, and is not looked
+    through again and again.
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError):  # a C library that has no such thing
+        ctypes.CDLL(None).malloc_trim(0)
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 100)
 
 
 def _announced(service: Service, sockets: list[socket.socket]) -> Announced:
@@ -273,7 +289,9 @@ async def _watch_disk(store: Store, health: Health) -> None:
 
 async def _watch_mail(store: Store, health: Health) -> None:
     while True:
-        health.mail_waiting = sum(pending.count for pending in store.queues.nodes.values())
+        devices = (node.number for node in store.site.nodes.values() if node.role == "device")
+        queues = (store.queues.nodes.get(number) for number in devices)
+        health.mail_waiting = sum(pending.count for pending in queues if pending is not None)
         await trio.sleep(MAIL_LOOK_S)
 
 

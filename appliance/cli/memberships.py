@@ -46,6 +46,7 @@ def joining(command: Any) -> Any:
         click.option(
             "--fingerprint", metavar="SHA256:HEX", help="Go on only if the site's certificate has this one."
         ),
+        click.option("--alias", metavar="ALIAS", help="What the others there find the member by."),
         click.option("--name", metavar="NAME", help="What it is called here. Not given: the site's name."),
         click.argument("address"),
         click.argument("member", shell_complete=complete_member),
@@ -56,7 +57,6 @@ def joining(command: Any) -> Any:
 
 @membership.command("add")
 @joining
-@click.option("--alias", metavar="ALIAS", help="What the others there find the member by.")
 @click.option("--no-login", is_flag=True, help="Register without a login provider, where the site allows it.")
 @asks_box
 def membership_add(
@@ -84,10 +84,10 @@ def membership_add(
     """
     found = look(data, member, address, fingerprint, yes or as_json)
     oidc = None
-    if dig(found, "auth") and not no_login:
+    if dig(found, "auth"):
         from appliance.cli.vouching import vouch
 
-        oidc = vouch(dig(found, "authby"))
+        oidc = {} if no_login else vouch(dig(found, "authby"))
     made = ask(
         data,
         "membership.add",
@@ -110,6 +110,7 @@ def membership_adopt(
     member: str,
     address: str,
     name: str | None,
+    alias: str | None,
     uid: str,
     fingerprint: str | None,
     yes: bool,
@@ -136,6 +137,7 @@ def membership_adopt(
         address=dig(found, "address"),
         fingerprint=dig(found, "fingerprint"),
         name=name or dig(found, "name"),
+        alias=alias,
         uid=uid,
         node=password,
     )
@@ -148,8 +150,8 @@ def _tell_made(made: Any, as_json: bool) -> None:
         return
     name = printable(str(dig(made, "name")))
     click.echo(f"{name} is membership {dig(made, 'membership')}: {_state(made)}")
-    if dig(made, "refused"):
-        click.echo(f"  ! no alias: {printable(str(dig(made, 'refused')))}; a device can ask for another one")
+    if dig(made, "trouble"):
+        click.echo(f"  ! {printable(str(dig(made, 'trouble')))}")
     click.echo(_device_hint(made))
 
 
@@ -235,7 +237,11 @@ def membership_show(membership: str, data: Path, as_json: bool) -> None:
                 ("certificate", _certificate(found)),
                 ("state", _state(found)),
                 *([("problem", problem)] if (problem := dig(found, "trouble")) else []),
-                *([("what to do", do)] if (do := dig(found, "to_do")) else []),
+                *(
+                    [("it shows now", f"{new}: see   pocket membership repin")]
+                    if (new := dig(found, "offered"))
+                    else []
+                ),
                 ("connects", f"every {age(metered)}" if metered else "always"),
                 ("to send", waits),
                 ("kept", kept),
@@ -289,7 +295,7 @@ def membership_resume(membership: str, data: Path, as_json: bool) -> None:
     Example:
       pocket membership resume Club
     """
-    result = ask(data, "membership.resume", membership=membership)
+    result = ask(data, "membership.resume", timeout_s=SITE_ANSWER_S, membership=membership)
     print_json(result) if as_json else click.echo(f"{_title(result)}: {_state(result)}")
 
 
@@ -345,6 +351,8 @@ def membership_repin(membership: str, fingerprint: str | None, yes: bool, data: 
     """
     found = ask(data, "membership.look", timeout_s=SITE_ANSWER_S, membership=membership)
     old, new = str(dig(found, "pinned")), str(dig(found, "fingerprint"))
+    if str(dig(found, "address")).startswith("+"):
+        raise click.ClickException("an authority vouches for this site's certificate: nothing is remembered")
     if fingerprint is not None and bare(fingerprint) != bare(new):
         raise click.ClickException(f"the site shows another one: {new}; nothing was changed")
     if not as_json:
@@ -356,7 +364,7 @@ def membership_repin(membership: str, fingerprint: str | None, yes: bool, data: 
         if as_json or not at_terminal():
             raise click.ClickException("if the new one is the site's, say so: add it with --fingerprint")
         click.confirm("Do the site's people say that the new one is theirs?", abort=True)
-    result = ask(data, "membership.repin", membership=membership, fingerprint=new)
+    result = ask(data, "membership.repin", timeout_s=SITE_ANSWER_S, membership=membership, fingerprint=new)
     print_json(result) if as_json else click.echo(f"{_title(result)}: {_state(result)}")
 
 

@@ -7,7 +7,6 @@ line's over the file's, while `places` remembers where each came from.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -98,6 +97,8 @@ def load(
 
 def read_file(file: Path) -> Source:
     """The tree of a TOML file. Raises ConfigError if it cannot be read or is no TOML."""
+    import tomllib  # most boxes have no such file
+
     name = str(file)
     try:
         if file.stat().st_size > FILE_OCTETS_MAX:
@@ -141,6 +142,8 @@ def locate(text: str) -> Iterator[tuple[Path_, int]]:
     A statement is the fewest lines that parse by themselves, so strings and arrays over several lines, dotted
     keys and inline tables are all seen as tomllib sees them; what is inside one has the line it begins on.
     """
+    import tomllib
+
     prefix: Path_ = ()
     counts: dict[Path_, int] = {}
     statement, first = "", 1

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
 from typing import Any, Protocol
 
+import trio
+
 from appliance.control.devices import Devices, age_s, alias_of
 from appliance.control.errors import ControlError
 from appliance.control.finding import Args, find_member, find_membership, text_of
@@ -17,43 +19,57 @@ from appliance.log import get_logger
 from appliance.session import Service
 from appliance.site import Decision, Member, Membership
 from appliance.site.relaying import NAME_CHARS_MAX, drop_membership, set_membership
+from appliance.store import StoreError
 
 log = get_logger(__name__)
 
 METERED_MIN_MAX = 7 * 1440
-ADDRESS_CHARS_MAX = 300
+SETTLE_S, SETTLE_LOOK_S = 8.0, 0.1
+"""For how long a word waits to see what becomes of a link."""
 
 
 class Seen(Protocol):
     """What a site says before anybody logs in (TMTP revision 1, section 4, TmtpRev), and the SHA-256 of its
-    certificate as hex digits.
+    certificate as hex digits, empty where an authority vouches for that.
     """
 
-    name: str
-    pin: str
-    auth: int | None
-    authby: list[dict[str, Any]] | None
+    @property
+    def site(self) -> str: ...
+    @property
+    def pin(self) -> str: ...
+    @property
+    def auth(self) -> int: ...
+    @property
+    def authby(self) -> list[dict[str, Any]]: ...
 
 
 class Links(Protocol):
     """The links to other sites. What cannot be done is raised as ``RelayError``, in words for the person."""
 
-    async def look(self, address: str) -> Seen:
+    async def look(self, address: str, pin: str = "") -> Seen:
         """Connect, and say hello, no more."""
 
     async def add(
-        self, member: int, name: str, address: str, alias: str, pin: str, oidc: dict[str, Any] | None
-    ) -> tuple[int, str]:
-        """Register there: the membership's number, and why the alias was refused (empty: it was not)."""
+        self,
+        member: int,
+        name: str,
+        address: str,
+        alias: str | None = None,
+        oidc: dict[str, Any] | None = None,
+        pin: str = "",
+    ) -> int:
+        """Register there: the membership's number."""
 
-    async def adopt(self, member: int, name: str, address: str, uid: str, password: str, pin: str) -> int:
+    async def adopt(
+        self, member: int, name: str, address: str, uid: str, node: str, alias: str = "", pin: str = ""
+    ) -> int:
         """Log in there as a node that there is already: the membership's number."""
 
     def state(self, number: int) -> Mapping[str, Any]:
         """How the link of a membership is."""
 
-    async def resume(self, number: int) -> None:
-        """Try now, whatever was in the way."""
+    async def resume(self, number: int, pin: str | None = None) -> None:
+        """Try now, whatever was in the way, and from now on with this certificate."""
 
 
 class MembershipWords:
@@ -87,50 +103,68 @@ class MembershipWords:
 
     async def membership_look(self, args: Args) -> Any:
         """What a site says: the one at ``address`` for ``member``, or that of a ``membership``."""
-        pinned, name = None, None
+        site, member, pinned = self._store.site, None, ""
         if args.get("membership") is not None:
-            membership = find_membership(self._store.site, args)
+            membership = find_membership(site, args)
             address, pinned = membership.fields.get("address", ""), membership.fields.get("pin", "")
         else:
-            member = find_member(self._store.site, args)
-            address = parse_address(text_of(args, "address"))
+            member, address = find_member(site, args), text_of(args, "address")
         seen = await _asked(self._links, lambda links: links.look(address))
-        if pinned is None:
-            name = self._proposed(member, seen.name, address)
         return {
             "address": address,
-            "site": seen.name,
-            "name": name,
+            "site": seen.site,
+            "name": self._proposed(member, seen.site, address) if member is not None else None,
             "fingerprint": shown_pin(seen.pin),
-            "trusted": address.startswith("+"),
-            "pinned": shown_pin(pinned) if pinned else None,
-            "auth": seen.auth,
+            "pinned": shown_pin(pinned),
+            "auth": seen.auth or None,
             "authby": seen.authby,
         }
 
     async def membership_add(self, args: Args) -> Any:
-        member = find_member(self._store.site, args)
-        address, pin = parse_address(text_of(args, "address")), parse_pin(text_of(args, "fingerprint"))
-        name, alias, oidc = text_of(args, "name"), args.get("alias") or "", args.get("oidc")
-        if not isinstance(alias, str) or not (oidc is None or isinstance(oidc, dict)):
+        alias, oidc = args.get("alias"), args.get("oidc")
+        if not (alias is None or isinstance(alias, str)) or not (oidc is None or isinstance(oidc, dict)):
             raise ControlError("alias is a text, oidc a token answer")
-        self._must_fit(member, name)
-        number, refused = await _asked(
-            self._links, lambda links: links.add(member.number, name, address, alias, pin, oidc)
+        return await self._begin(
+            args,
+            lambda links, member, name, address, pin: links.add(
+                member, name, address, alias or None, oidc, pin
+            ),
         )
-        log.info("membership added", member=member.uid, membership=number)
-        return {**self._describe(self._store.site.memberships[number]), "refused": refused or None}
 
     async def membership_adopt(self, args: Args) -> Any:
-        member = find_member(self._store.site, args)
-        address, pin = parse_address(text_of(args, "address")), parse_pin(text_of(args, "fingerprint"))
-        name, uid, password = text_of(args, "name"), text_of(args, "uid"), text_of(args, "node")
-        self._must_fit(member, name)
-        number = await _asked(
-            self._links, lambda links: links.adopt(member.number, name, address, uid, password, pin)
+        uid, password, alias = text_of(args, "uid"), text_of(args, "node"), args.get("alias") or ""
+        if not isinstance(alias, str):
+            raise ControlError("alias is a text")
+        return await self._begin(
+            args,
+            lambda links, member, name, address, pin: links.adopt(
+                member, name, address, uid, password, alias, pin
+            ),
         )
-        log.info("membership adopted", member=member.uid, membership=number)
-        return self._describe(self._store.site.memberships[number])
+
+    async def _begin(self, args: Args, how: Callable[[Links, int, str, str, str], Awaitable[int]]) -> Any:
+        """A membership from now on, at the site with this certificate and no other."""
+        member, name = find_member(self._store.site, args), text_of(args, "name")
+        address, pin = text_of(args, "address"), args.get("fingerprint")
+        digits = "" if pin is None else parse_pin(text_of(args, "fingerprint"))
+        self._must_fit(member, name)
+        number = await _asked(self._links, lambda links: how(links, member.number, name, address, digits))
+        log.info("membership added", member=member.uid, membership=number)
+        await self._settle(number)
+        membership = self._store.site.memberships.get(number)
+        if membership is None:
+            raise ControlError("the membership was dropped meanwhile")
+        return self._describe(membership)
+
+    async def _settle(self, number: int) -> None:
+        """Wait until it is online, or is known not to be; not for long."""
+        with trio.move_on_after(SETTLE_S):
+            while True:
+                links = self._running()
+                state = links.state(number) if links is not None else {}
+                if state.get("online") or state.get("last_error") or state.get("halted"):
+                    return
+                await trio.sleep(SETTLE_LOOK_S)
 
     async def membership_list(self, args: Args) -> Any:
         site = self._store.site
@@ -167,18 +201,16 @@ class MembershipWords:
     async def membership_repin(self, args: Args) -> Any:
         membership, pin = find_membership(self._store.site, args), parse_pin(text_of(args, "fingerprint"))
         if membership.fields.get("address", "").startswith("+"):
-            raise ControlError(
-                "an authority vouches for this site's certificate: there is nothing to remember"
-            )
-        number = membership.number
-        _check(await self._store.perform(lambda scene: set_membership(scene, number, pin=pin)))
-        log.warning("membership repinned", membership=number, pin=pin)
-        return await self._resume(membership)
+            raise ControlError("an authority vouches for this site's certificate: nothing is remembered")
+        log.warning("certificate trusted", membership=membership.number, pin=pin)
+        return await self._resume(membership, pin)
 
-    async def _resume(self, membership: Membership) -> Any:
+    async def _resume(self, membership: Membership, pin: str | None = None) -> Any:
         number = membership.number
-        _check(await self._store.perform(lambda scene: set_membership(scene, number, halted="", trouble="")))
-        await _asked(self._links, lambda links: links.resume(number))
+        _check(await self._store.perform(lambda scene: set_membership(scene, number, trouble="")))
+        await _asked(self._links, lambda links: links.resume(number, pin))
+        await trio.sleep(SETTLE_LOOK_S)  # what was wrong before is forgotten when it calls
+        await self._settle(number)
         return self._describe(membership)
 
     def _must_fit(self, member: Member, name: str) -> None:
@@ -211,6 +243,8 @@ class MembershipWords:
         member, nodes = site.members[membership.member], self._store.queues.nodes
         out, archive = nodes.get(membership.out), nodes.get(membership.archive)
         state = links.state(membership.number) if links is not None else {}
+        halted = fields.get("halted") or state.get("halted") or None
+        since_s = state.get("online_s") if state.get("online") else state.get("failing_s")
         return {
             "membership": membership.number,
             "name": membership.name,
@@ -220,12 +254,13 @@ class MembershipWords:
             "address": fields.get("address", ""),
             "uid": membership.uid or None,
             "alias": fields.get("alias") or None,
-            "fingerprint": shown_pin(pin) if (pin := fields.get("pin")) else None,
-            "state": state_of(membership, state),
-            "since_s": state.get("since_s"),
-            "next_try_s": state.get("next_try_s"),
-            "halted": fields.get("halted") or None,
-            "trouble": fields.get("halted") or fields.get("trouble") or state.get("last_error") or None,
+            "fingerprint": shown_pin(fields.get("pin", "")),
+            "offered": shown_pin(state.get("offered_pin") or ""),
+            "state": state_of(membership, state, halted is not None),
+            "since_s": _rounded(since_s),
+            "next_try_s": _rounded(state.get("next_try_s")),
+            "halted": halted,
+            "trouble": halted or state.get("last_error") or fields.get("trouble") or None,
             "metered_s": metered_min(membership) * 60 or None,
             "devices": len(membership.devices),
             "outbox": out.count if out else 0,
@@ -236,42 +271,21 @@ class MembershipWords:
         }
 
 
-def state_of(membership: Membership, state: Mapping[str, Any]) -> str:
+def state_of(membership: Membership, state: Mapping[str, Any], halted: bool) -> str:
     """How a membership is, in one word."""
-    if membership.fields.get("halted"):
+    if halted:
         return "halted"
     if state.get("online"):
         return "online"
-    if not state:
+    if "last_error" not in state:
         return "starting"
-    return "resting" if metered_min(membership) and not state.get("last_error") else "offline"
+    return "resting" if metered_min(membership) and not state["last_error"] else "offline"
 
 
 def metered_min(membership: Membership) -> int:
     """After how many minutes the box looks in at the site; 0: it stays there."""
     text = membership.fields.get("metered_min", "")
     return int(text) if text.isdecimal() else 0
-
-
-def parse_address(text: str) -> str:
-    """An address as people type it, =HOST:PORT or +HOST:PORT. Raises ``ControlError``."""
-    host, colon, port = text[1:].rpartition(":")
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if (
-        text[:1] not in ("=", "+")
-        or not colon
-        or not bare
-        or len(text) > ADDRESS_CHARS_MAX
-        or not text.isprintable()
-        or any(char in bare for char in " @/[]")
-        or (":" in bare) != (bare != host)
-        or not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536)
-    ):
-        raise ControlError(
-            f"{text[:60]!r} is no address of a site: type =HOST:PORT for one with a certificate of its own,"
-            " +HOST:PORT for one that an authority vouches for"
-        )
-    return text
 
 
 def parse_pin(text: str) -> str:
@@ -282,9 +296,13 @@ def parse_pin(text: str) -> str:
     return pin
 
 
-def shown_pin(pin: str) -> str:
-    """A fingerprint as people see it."""
-    return f"SHA256:{pin}"
+def shown_pin(pin: str) -> str | None:
+    """A fingerprint as people see it; None for none."""
+    return f"SHA256:{pin}" if pin else None
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
 
 
 async def _asked(links: Callable[[], Awaitable[Links]], ask: Callable[[Links], Awaitable[Any]]) -> Any:
@@ -295,6 +313,10 @@ async def _asked(links: Callable[[], Awaitable[Links]], ask: Callable[[Links], A
         return await ask(await links())
     except RelayError as error:
         raise ControlError(str(error)) from None
+    except KeyError:
+        raise ControlError("the membership was dropped meanwhile") from None
+    except StoreError as error:
+        raise ControlError(f"it could not be stored: {error}") from None
 
 
 def _check(decision: Decision) -> None:

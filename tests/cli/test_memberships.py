@@ -11,12 +11,12 @@ from tests.cli.test_words import PHONE
 
 OLD, NEW = "SHA256:" + "ab" * 32, "SHA256:" + "cd" * 32
 SEEN = {"address": "=club.example:4433", "site": "Club", "name": "Club 2", "fingerprint": NEW,
-        "trusted": False, "pinned": None, "auth": None, "authby": None}  # fmt: skip
+        "pinned": None, "auth": None, "authby": None}  # fmt: skip
 CLUB = {"membership": 12, "name": "Club", "member": "UID1", "member_alias": "Ann Smith", "site": "The Club",
         "address": "=club.example:4433", "uid": "UIDTHERE", "alias": "Ann at the club", "fingerprint": OLD,
         "state": "online", "since_s": 75.2, "next_try_s": None, "halted": None, "trouble": None,
-        "metered_s": None, "devices": 2, "outbox": 0, "outbox_octets": 0, "outbox_oldest_s": 0,
-        "archived": 1500, "archived_octets": 3 << 20, "boxes": 1}  # fmt: skip
+        "offered": None, "metered_s": None, "devices": 2, "outbox": 0, "outbox_octets": 0,
+        "outbox_oldest_s": 0, "archived": 1500, "archived_octets": 3 << 20, "boxes": 1}  # fmt: skip
 WORK = CLUB | {"membership": 13, "name": "Wo\x1b[2Jrk", "address": "+work.example:443", "state": "offline",
                "since_s": 7325, "next_try_s": 30, "trouble": "the site cannot be reached", "devices": 0,
                "outbox": 3, "outbox_octets": 2048, "outbox_oldest_s": 90, "metered_s": 1800}  # fmt: skip
@@ -34,7 +34,7 @@ def person(monkeypatch):
 
 
 def test_a_membership_is_added_when_the_certificate_was_seen(pocket):
-    pocket.answers(membership_look=SEEN, membership_add=CLUB | {"refused": None})
+    pocket.answers(membership_look=SEEN, membership_add=CLUB)
     said = pocket("membership", "add", "Ann Smith", "=club.example:4433", "--alias", "Ann at the club")
     assert pocket.asked == [
         ("membership.look", {"member": "Ann Smith", "address": "=club.example:4433"}),
@@ -58,7 +58,7 @@ def test_a_person_says_whether_the_certificate_is_the_right_one(pocket, person):
 
 
 def test_a_certificate_that_an_authority_vouches_for_is_no_question(pocket, person):
-    pocket.answers(membership_look=SEEN | {"trusted": True}, membership_add=CLUB)
+    pocket.answers(membership_look=SEEN | {"fingerprint": None}, membership_add=CLUB)
     pocket("membership", "add", "Ann Smith", "+club.example:4433")
     assert "an authority vouches for it" in pocket.stderr
 
@@ -73,9 +73,9 @@ def test_another_certificate_than_expected_ends_it_before_anything_is_done(pocke
 
 
 def test_an_alias_that_the_site_refused_is_told(pocket):
-    pocket.answers(membership_look=SEEN, membership_add=CLUB | {"refused": "taken\x07"})
+    pocket.answers(membership_look=SEEN, membership_add=CLUB | {"trouble": "no alias: taken\x07"})
     said = pocket("membership", "add", "Ann Smith", "=club.example:4433")
-    assert "  ! no alias: taken\\u0007; a device can ask for another one\n" in said
+    assert "  ! no alias: taken\\u0007\n" in said
 
 
 def test_what_comes_of_adding_is_one_object_for_programs(pocket):
@@ -92,7 +92,7 @@ def test_adopting_takes_the_password_from_the_standard_input_and_shows_it_nowher
     assert pocket.asked[1] == (
         "membership.adopt",
         {"member": "Ann Smith", "address": "=club.example:4433", "fingerprint": NEW, "name": "Club",
-         "uid": "UIDTHERE", "node": "PASSWORD"},
+         "alias": None, "uid": "UIDTHERE", "node": "PASSWORD"},
     )  # fmt: skip
     assert "PASSWORD" not in said + pocket.stderr
     pocket(*ADOPT, code=1)

@@ -216,6 +216,6 @@ def test_of_several_providers_one_is_chosen(pocket, provider):
 def test_where_the_site_allows_it_nobody_needs_a_provider(pocket, provider):
     pocket.answers(membership_look=SEEN | {"auth": 1, "authby": [told(provider)]}, membership_add=CLUB)
     pocket(*ADD, "--no-login")
-    assert pocket.asked[1][1]["oidc"] is None
+    assert pocket.asked[1][1]["oidc"] == {}
     pocket(*ADD, code=1)
     assert "it is read from the standard input" in pocket.stderr
