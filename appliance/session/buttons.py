@@ -129,7 +129,7 @@ class Buttons:
         self._used = False
         self._try: Try | None = None
         self._told_until = math.inf
-        self._opened = trio.Event()
+        self._news = trio.Event()
 
     # who presses
 
@@ -147,7 +147,6 @@ class Buttons:
         self._until = trio.current_time() + seconds
         self._used = self._try is not None
         self._tell(None)
-        self._opened.set()
 
     def close(self) -> None:
         """No box is let in from now on, nor does this one join."""
@@ -170,9 +169,9 @@ class Buttons:
     async def opened(self) -> None:
         """Until a try may begin. Keeps what is told of the last one true meanwhile."""
         while not self.open_s:
-            self._opened = trio.Event()
+            self._news = trio.Event()
             with trio.move_on_at(self._told_until):
-                await self._opened.wait()
+                await self._news.wait()
             if trio.current_time() >= self._told_until:
                 self._tell(None)
 
@@ -225,3 +224,4 @@ class Buttons:
     def _tell(self, reason: str | None) -> None:
         self._told_until = math.inf if reason is None else trio.current_time() + TOLD_S
         self._health.warn(TOPIC, reason)
+        self._news.set()
