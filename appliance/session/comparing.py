@@ -22,7 +22,9 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 
-LEFT = "the link to the blank box ended"
+LEFT = (
+    "the link to the blank box ended: if that was not switched off, its lights and   pocket status   say why"
+)
 SLOW = "the blank box did not answer in time"
 
 

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from appliance.health import ROUND_S, Health
 from appliance.pairing import BoxCard
-from appliance.session import Buttons, NotNow
+from appliance.session import Buttons, NotNow, Try
 from appliance.session.buttons import COMPARE_S, TOLD_S, TOPIC, TWICE_S
 
 CARD = BoxCard(b"\x07" * 32, "kitchen", [])
@@ -43,7 +43,7 @@ def run(test):
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
-async def outcome(one) -> str | None:
+async def outcome(one: Try) -> str | None:
     await one.said(here=True, there=True)
     return one.reason
 
