@@ -7,13 +7,15 @@ with the same head and what is left of its data (``site.relaying.trim``).
 When the disk is nearly full, whoever keeps most gives up attachments too, before new messages have to be
 refused; but no texts: something else may be filling the disk.
 
-Of several boxes only the one that leads does it, for all of them. What a device has yet to get is left alone:
+Of several boxes only the one that leads does it, for all of them. Where two did, because they did not see
+each other, an archive has a message twice: one of the two goes. What a device has yet to get is left alone:
 it would not make room, because the device's queue has it too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import trio
@@ -23,7 +25,7 @@ from appliance.mail.content import read
 from appliance.mail.errors import MailError
 from appliance.mail.index import Entry, Part, Weight
 from appliance.mail.indexer import Indexer, first_octets
-from appliance.mail.places import places
+from appliance.mail.places import all_places, places
 from appliance.mail.settings import MailSettings
 from appliance.mail.shelf import Shelf
 from appliance.site import Message, Payload
@@ -34,6 +36,8 @@ from appliance.wire import INLINE_MAX
 log = get_logger(__name__)
 
 LOOK_EVERY_S: Final = 60.0
+TWICE_EVERY: Final = 60
+"""After so many looks: once an hour."""
 BATCH: Final = 16
 """Messages that are trimmed at the same time, so that they share commits."""
 HEAD_OCTETS: Final = 1024
@@ -75,13 +79,18 @@ class Budget:
 
     async def run(self) -> None:
         """Until cancelled. Raises ``StoreError`` if the store has ended."""
+        looks = 0
         while True:
             await trio.sleep(LOOK_EVERY_S)
-            if self._leads():
-                try:
-                    await self.look()
-                except MailError:
-                    continue  # the indexer says what is wrong
+            if not self._leads():
+                continue
+            try:
+                await self.look()
+                if looks % TWICE_EVERY == 0:
+                    await self.drop_copies()
+            except MailError:
+                continue  # the indexer says what is wrong
+            looks += 1
 
     async def look(self) -> None:
         """Make room now, where some is needed. Raises ``MailError``, ``StoreError``."""
@@ -95,6 +104,14 @@ class Budget:
             most = max(used, key=lambda member: used[member])
             if used[most] > 0:
                 await self._shrink(most, wanted, PARTS[:1])
+
+    async def drop_copies(self) -> None:
+        """Let go of what archives have twice. Raises as ``look``."""
+        for place in list(all_places(self._store.site)):
+            for msgid in await self._shelf.use(self._shelf.index.twice, place.node):
+                gone = partial(trim, node=place.node, msgid=msgid, head=b"", payload=None)
+                await self._store.perform(gone)
+                await self._shelf.use(self._shelf.index.remove, place.node, [msgid])
 
     def _pressure(self) -> int:
         """Octets that are missing on the disk before it is as full as new messages are refused at."""
@@ -207,7 +224,7 @@ async def beginning(store: Store, message: Message, octets: int) -> Payload:
 def _gain(weight: Weight, part: Part) -> int:
     if part == "files":
         return weight.files_octets
-    return weight.body_octets if part == "body" else weight.size + HEAD_OCTETS
+    return weight.body_octets if part == "body" else weight.kept + HEAD_OCTETS
 
 
 def _enough(weights: Sequence[Weight], part: Part, octets: int) -> list[Weight]:

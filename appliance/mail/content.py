@@ -108,12 +108,16 @@ class Content:
         return [name for name in dict.fromkeys(found) if name]
 
 
-READ_MAX: Final = HEAD_MAX + BODY_MAX
-"""Octets of data, from the first on, that ``read`` looks at."""
+def needed(head: bytes, kept: int) -> int:
+    """How many of a message's ``kept`` octets of data ``read`` looks at, from the first on; at most
+    ``HEAD_MAX`` and ``BODY_MAX``.
+    """
+    datahead = _datahead(_fields(head[4:]), kept)
+    return min(kept, datahead + BODY_MAX) if datahead <= HEAD_MAX else 0
 
 
 def read(head: bytes, data: bytes, kept: int | None = None) -> Content:
-    """What a message says. ``data``: all data that are there, or the first ``READ_MAX`` octets of them; then
+    """What a message says. ``data``: all data that are there, or as many as ``needed`` says; then
     ``kept`` is how many there are.
     """
     kept = len(data) if kept is None else max(kept, len(data))
@@ -132,7 +136,8 @@ def read(head: bytes, data: bytes, kept: int | None = None) -> Content:
     body_at = datahead
     body_size = size - datahead - sum(attachment.size for attachment in attachments)
     sync = details.get("nodesync") is True
-    octets = b"" if sync else data[body_at : body_at + min(body_size, BODY_MAX)]
+    read_to = 0 if sync or datahead > HEAD_MAX else min(body_size, BODY_MAX)
+    octets = data[body_at : body_at + read_to]
     return Content(
         op=line(fields.get("op"), 40),
         sender=line(fields.get("from"), NAME_MAX),
@@ -228,7 +233,8 @@ def _no_constant(text: str) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {scrubbed(key).casefold(): _value(value) for key, value in pairs if value is not None}
+    found = {scrubbed(key).casefold(): _value(value) for key, value in pairs}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _value(value: Any) -> Any:

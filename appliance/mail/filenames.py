@@ -21,7 +21,7 @@ def safe_name(name: str, otherwise: str) -> str:
     """
     name = unicodedata.normalize("NFC", name.replace("\\", "/").rsplit("/", 1)[-1])
     name = "".join(c for c in name if c.isprintable() or c.isspace())
-    name = _SPACE.sub(" ", _NOT.sub("_", name)).strip(" .")
+    name = _NOT.sub("_", _SPACE.sub(" ", name)).strip(" .")
     if not name:
         return otherwise
     if _DEVICE.match(name):

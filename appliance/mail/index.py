@@ -26,11 +26,12 @@ PER_SECOND: Final = 256
 """Numbers a second has; where more messages are of one second, they take those of the next ones."""
 DAY_S: Final = 86400
 COLUMNS: Final = (
-    "number, node, msgid, upid, posted_ms, op, uid, alias, subject, thread, size, files, files_octets,"
-    " body_octets, names, body"
+    "number, node, msgid, upid, posted_ms, op, uid, alias, subject, thread, size, kept, files,"
+    " files_octets, body_octets, names, body"
 )
 TIERS: Final = ("subject", "{sender names}")
 """What comes first when the best are wanted: all words in the subject, all in names, the rest."""
+BEST_OF: Final = 500
 
 Order = Literal["newest", "best"]
 Part = Literal["files", "body", "all"]
@@ -73,7 +74,7 @@ class Weight:
     number: int
     node: int
     msgid: int
-    size: int
+    kept: int
     files_octets: int
     body_octets: int
 
@@ -127,13 +128,29 @@ class Index(IndexFile):
         rows: list[Row] = []
         for node in nodes:
             rows += self.all(
-                "SELECT number, node, msgid, size, files_octets, body_octets FROM message"
+                "SELECT number, node, msgid, kept, files_octets, body_octets FROM message"
                 f" WHERE node = ? AND number > ? AND {where} ORDER BY number LIMIT ?",
                 node,
                 after,
                 limit,
             )
         return [Weight(*row) for row in sorted(rows)[:limit]]
+
+    def twice(self, node: int) -> list[int]:
+        """Which messages of an archive there is another copy of, with as much or more of it."""
+        ids = self.all(
+            "SELECT upid FROM message WHERE node = ? AND upid <> 0 GROUP BY upid HAVING count(*) > 1", node
+        )
+        found = []
+        for (upid,) in ids:
+            rows = self.all(
+                "SELECT msgid FROM message WHERE node = ? AND upid = ?"
+                " ORDER BY files_octets DESC, body_octets DESC, msgid",
+                node,
+                upid,
+            )
+            found += [msgid for (msgid,) in rows[1:]]
+        return found
 
     # changes
 
@@ -177,38 +194,53 @@ class Index(IndexFile):
 
     def search(self, query: Query, nodes: Sequence[int], order: Order, after: str, limit: int) -> list[Hit]:
         """At most ``limit`` messages of these archives, from the place ``after`` on. Where the best are
-        wanted, those come first that have all words in the subject, then those that have them in names;
-        among equals the newest.
+        wanted, they are those of the newest ``BEST_OF`` that have all words in the subject, then those that
+        have them in names, then the others; among equals the newest.
         """
         if not nodes:
             return []
-        tiers = _tiers(query, nodes) if order == "best" and query.free else [query.match(nodes)]
-        tier, _, below = after.rpartition(".")
-        at = int(tier) if tier.isdecimal() and len(tier) < 3 else 0
-        below_number = int(below) if below.isdecimal() and len(below) < 19 else None
-        found: list[Hit] = []
-        for number in range(at, len(tiers)):
-            bound = below_number if number == at else None
-            for row in self._newest(query, tiers[number], bound, limit - len(found)):
-                found.append(_hit(number, row))
-            if len(found) >= limit:
-                break
-        return found
+        tier, _, number = after.partition(".")
+        begin = (int(tier), int(number)) if _is_number(tier) and _is_number(number) else None
+        if order == "best" and query.free:
+            return self._best(query, nodes, begin, limit)
+        numbers = self._newest(query, query.match(nodes), begin[1] if begin else None, limit)
+        return [hit for number in numbers for hit in self._hits(0, number)]
 
-    def _newest(self, query: Query, match: str, below: int | None, limit: int) -> list[Row]:
-        first = (query.since_s or 0) * PER_SECOND
+    def _best(
+        self, query: Query, nodes: Sequence[int], begin: tuple[int, int] | None, limit: int
+    ) -> list[Hit]:
+        newest = self._newest(query, query.match(nodes), None, BEST_OF)
+        tiers: dict[int, int] = dict.fromkeys(newest, len(TIERS))
+        for tier, within in reversed(list(enumerate(TIERS))):
+            found = self._newest(query, query.match(nodes, within), None, BEST_OF, newest[-1:])
+            tiers.update((number, tier) for number in found if number in tiers)
+        ranked = sorted((tier, -number) for number, tier in tiers.items())
+        if begin is not None:
+            ranked = [place for place in ranked if place > (begin[0], -begin[1])]
+        return [hit for tier, number in ranked[:limit] for hit in self._hits(tier, -number)]
+
+    def _newest(
+        self, query: Query, match: str, below: int | None, limit: int, least: Sequence[int] = ()
+    ) -> list[int]:
+        """The highest numbers that match, below one, and not below another."""
+        first = max([(query.since_s or 0) * PER_SECOND, *least])
         last = (query.until_s * PER_SECOND if query.until_s is not None else 1 << 62) - 1
         if below is not None:
             last = min(last, below - 1)
-        return self.all(
-            f"SELECT {COLUMNS} FROM (SELECT rowid AS found FROM words WHERE words MATCH ?"
-            " AND rowid BETWEEN ? AND ? ORDER BY rowid DESC LIMIT ?)"
-            " JOIN message ON number = found ORDER BY found DESC",
+        rows = self.all(
+            "SELECT rowid FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ?"
+            " ORDER BY rowid DESC LIMIT ?",
             match,
             first,
             last,
             limit,
         )
+        return [number for (number,) in rows]
+
+    def _hits(self, tier: int, number: int) -> list[Hit]:
+        return [
+            _hit(tier, row) for row in self.all(f"SELECT {COLUMNS} FROM message WHERE number = ?", number)
+        ]
 
 
 def _unpacked(body: bytes) -> str:
@@ -218,14 +250,8 @@ def _unpacked(body: bytes) -> str:
         raise Damaged(f"a text cannot be read: {error}") from error
 
 
-def _tiers(query: Query, nodes: Sequence[int]) -> list[str]:
-    everywhere = query.match(nodes)
-    tiers = [query.match(nodes, within) for within in TIERS]
-    return [
-        tiers[0],
-        f"({tiers[1]}) NOT ({tiers[0]})",
-        f"({everywhere}) NOT ({tiers[0]}) NOT ({tiers[1]})",
-    ]
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 def _add(connection: sqlite3.Connection, entry: Entry) -> bool:
@@ -248,6 +274,7 @@ def _add(connection: sqlite3.Connection, entry: Entry) -> bool:
         content.subject,
         content.thread,
         content.size,
+        content.kept,
         len(content.attachments),
         content.files_kept,
         content.body_kept,
@@ -264,13 +291,13 @@ def _add(connection: sqlite3.Connection, entry: Entry) -> bool:
 
 def _words(row: Row) -> tuple[str, str, str, str, str]:
     """The texts of which the index has the words: the same when it is removed as when it was added."""
-    _, node, _, _, _, _, uid, alias, subject, _, _, files, _, _, names, body = row
+    _, node, _, _, _, _, uid, alias, subject, _, _, _, files, _, _, names, body = row
     place = f"n{node} files" if files else f"n{node}"
     return place, subject, f"{alias}\n{uid}", names, _unpacked(body)
 
 
 def _hit(tier: int, row: Row) -> Hit:
-    number, node, msgid, upid, posted_ms, op, uid, alias, subject, thread, size, files, *_, body = row
+    number, node, msgid, upid, posted_ms, op, uid, alias, subject, thread, size, _, files, *_, body = row
     text = _unpacked(body)
     return Hit(
         f"{tier}.{number}", node, msgid, upid, posted_ms, op, uid, alias, subject, thread, size, files, text

@@ -13,12 +13,13 @@ writes some pages, however small it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import trio
 
 from appliance.log import get_logger
-from appliance.mail.content import READ_MAX, read
+from appliance.mail.content import needed, read
 from appliance.mail.errors import MailError
 from appliance.mail.index import Entry
 from appliance.mail.places import Place, all_places, slots
@@ -29,26 +30,32 @@ from appliance.store import FileDamaged, Store
 
 log = get_logger(__name__)
 
-BATCH: int = 64
-"""Messages in one commit of the index: some 1 MiB at most of the store's, and 320 KiB of each file."""
-IDS: int = 4096
-REST: float = 4.0
+BATCH: Final = 256
+BATCH_OCTETS: Final = 4 << 20
+"""What one commit of the index takes in at most, of messages and of octets, with 384 KiB for the last one."""
+IDS: Final = 4096
+REST: Final = 4.0
 """A pause is so many times as long as the batch before it took."""
-REST_MIN_S: float = 0.02
-COMPARE_EVERY_S: float = 86400.0
-RETRY_S: float = 60.0
+REST_MIN_S: Final = 0.02
+COMPARE_EVERY_S: Final = 86400.0
+RETRY_S: Final = 60.0
 
 Size = tuple[int, int]
 """Messages and octets of a queue."""
 
 
 class Indexer:
-    """``run`` it in a task. ``trouble`` says why the index is not brought up to date; None if it is."""
+    """``run`` it in a task. ``trouble`` says why the index is not brought up to date, None if it is;
+    ``warn`` is told.
+    """
 
-    def __init__(self, store: Store, shelf: Shelf, settings: MailSettings) -> None:
+    def __init__(
+        self, store: Store, shelf: Shelf, settings: MailSettings, warn: Callable[[str | None], None]
+    ) -> None:
         self.trouble: str | None = None
         self._store = store
         self._shelf = shelf
+        self._warn = warn
         self._every_s = settings.index_every_s
         self._done: dict[int, Size] = {}
         self._compared: dict[int, float] = {}
@@ -90,6 +97,7 @@ class Indexer:
             finally:
                 self._round.set()
                 self._round = trio.Event()
+            self._warn(self.trouble)
             with trio.move_on_after(self._every_s if self.trouble is None else RETRY_S):
                 await self._wanted.wait()
 
@@ -120,24 +128,34 @@ class Indexer:
             after = marks.get(slot, 0)
             while messages := await self._store.relay.archived(node, slot, after, BATCH):
                 after = messages[-1].msgid
-                await self._take(node, messages, {(node, slot): after})
+                await self._take(node, messages, slot)
         differ = await self._shelf.use(index.count, node) != self.size(node)[0]
         if differ or node not in self._compared or self._is_due(node):
             await self._compare(node)
             self._compared[node] = trio.current_time()
 
-    async def _take(
-        self, node: int, messages: Sequence[Message], marks: dict[tuple[int, int], int] | None = None
-    ) -> None:
+    async def _take(self, node: int, messages: Sequence[Message], slot: int | None = None) -> None:
+        """Put messages into the index. ``slot``: they are the next ones of that box."""
         began = trio.current_time()
-        first = [await first_octets(self._store, message) for message in messages]
-        entries = (
-            Entry(node, message.msgid, read(message.head, data, message.size))
-            for message, data in zip(messages, first, strict=True)
-        )
-        await self._shelf.use(self._shelf.index.add, entries, marks)
+        some: list[tuple[Message, bytes]] = []
+        octets = 0
+        for message in messages:
+            first = await first_octets(self._store, message)
+            some.append((message, first))
+            octets += len(message.head) + len(first)
+            if octets >= BATCH_OCTETS:
+                await self._add(node, some, slot)
+                await self._rest(began)
+                began, some, octets = trio.current_time(), [], 0
+        await self._add(node, some, slot)
         if len(messages) == BATCH:
             await self._rest(began)
+
+    async def _add(self, node: int, some: Sequence[tuple[Message, bytes]], slot: int | None) -> None:
+        if some:
+            marks = {} if slot is None else {(node, slot): some[-1][0].msgid}
+            entries = (Entry(node, m.msgid, read(m.head, first, m.size)) for m, first in some)
+            await self._shelf.use(self._shelf.index.add, entries, marks)
 
     async def _rest(self, began: float) -> None:
         await trio.sleep(max(REST_MIN_S, REST * (trio.current_time() - began)))
@@ -187,14 +205,15 @@ class Indexer:
 
 async def first_octets(store: Store, message: Message) -> bytes:
     """As many of a message's data as ``read`` looks at; none if their file cannot be read now."""
+    wanted = needed(message.head, message.size)
     if message.data is not None or message.blob is None:
-        return (message.data or b"")[:READ_MAX]
+        return (message.data or b"")[:wanted]
     found = bytearray()
     try:
         async with store.blobs.download(message.blob, message.size) as download:
-            while len(found) < READ_MAX and (piece := await download.read()):
-                found += piece
+            while len(found) < wanted and (piece := await download.read()):
+                found += piece[: wanted - len(found)]
     except FileDamaged as error:
         log.warning("an attachment cannot be read", message=message.msgid, error=str(error))
         return b""
-    return bytes(found[:READ_MAX])
+    return bytes(found)

@@ -6,7 +6,7 @@ others have nobody is shown. All results are JSON. Members and memberships go by
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,10 +17,10 @@ from appliance.log import get_logger
 from appliance.mail import pages
 from appliance.mail.budget import Budget
 from appliance.mail.errors import MailError, SearchError
-from appliance.mail.index import Hit, Order
+from appliance.mail.index import Hit, Index, Order
 from appliance.mail.indexer import Indexer
 from appliance.mail.places import Place, places
-from appliance.mail.query import parse
+from appliance.mail.query import Query, parse
 from appliance.mail.settings import MailSettings
 from appliance.mail.shelf import Shelf
 from appliance.mail.snippets import snippet
@@ -49,9 +49,8 @@ class Mail:
         leads: Callable[[], bool],
     ) -> None:
         self._store = store
-        self._warn = warn
         self._shelf = Shelf(folder, store.key.box)
-        self._indexer = Indexer(store, self._shelf, settings)
+        self._indexer = Indexer(store, self._shelf, settings, warn)
         self._budget = Budget(store, self._shelf, settings, self._indexer, leads)
 
     async def run(self) -> None:
@@ -60,16 +59,10 @@ class Mail:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._indexer.run)
                 nursery.start_soon(self._budget.run)
-                nursery.start_soon(self._tell)
         except* StoreError as group:
             log.info("the archives are no longer followed", reason=str(group.exceptions[0]))
         finally:
             await self._shelf.close()
-
-    async def _tell(self) -> None:
-        while True:
-            self._warn(self._indexer.trouble)
-            await trio.sleep(1.0)
 
     # what members ask
 
@@ -91,18 +84,12 @@ class Mail:
         if order not in ("newest", "best"):
             raise SearchError("the order is newest or best")
         query = parse(text)
-        here = {place.node: place for place in places(self._store.site, member, membership)}
-        nodes = list(here)
+        here = places(self._store.site, member, membership)
+        nodes = [place.node for place in here]
         await self._indexer.catch_up(nodes, FRESH_S)
         limit = max(1, min(limit, FOUND_MAX))
-        index = self._shelf.index
-        hits = await self._shelf.use(index.search, query, nodes, order, after, limit + 1)
-        found = [_shown(hit, here[hit.node], query.words) for hit in hits[:limit]]
-        return {
-            "found": found,
-            "next": hits[limit - 1].place if len(hits) > limit else "",
-            "indexed": not self._indexer.is_behind(nodes),
-        }
+        found = await self._shelf.use(look_up, self._shelf.index, query, here, order, after, limit)
+        return {**found, "indexed": not self._indexer.is_behind(nodes)}
 
     async def show(self, member: int, message: str) -> dict[str, Any]:
         """A message by its id, here or at its site (16 hex digits), as a record of an export. Raises
@@ -177,6 +164,18 @@ class Mail:
             "oldest": wire.format_posted(oldest_ms) if oldest_ms else "",
             "indexed": indexed,
         }
+
+
+def look_up(
+    index: Index, query: Query, here: Sequence[Place], order: Order, after: str, limit: int
+) -> dict[str, Any]:
+    """A page of what is found in these archives. Blocks."""
+    by_node = {place.node: place for place in here}
+    hits = index.search(query, list(by_node), order, after, limit + 1)
+    return {
+        "found": [_shown(hit, by_node[hit.node], query.words) for hit in hits[:limit]],
+        "next": hits[limit - 1].place if len(hits) > limit else "",
+    }
 
 
 def _shown(hit: Hit, place: Place, words: list[tuple[str, bool]]) -> dict[str, Any]:

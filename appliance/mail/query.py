@@ -24,8 +24,8 @@ from appliance.mail.text import folded, is_word, scrubbed
 QUERY_MAX: Final = 1000
 """Characters."""
 TERMS_MAX: Final = 32
-PREFIX_MIN: Final = 2
-"""Characters that the beginning of a word has at least: all words with one letter are too many."""
+PREFIX_MIN: Final = 3
+"""Characters that the beginning of a word has at least: with two, every other message has it."""
 
 EVERYWHERE: Final = "{subject sender names body}"
 COLUMNS: Final = {"": EVERYWHERE, "from": "sender", "subject": "subject"}

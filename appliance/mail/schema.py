@@ -32,7 +32,8 @@ CREATE TABLE message (
     alias TEXT NOT NULL,
     subject TEXT NOT NULL,
     thread TEXT NOT NULL,
-    size INTEGER NOT NULL,            -- octets of data
+    size INTEGER NOT NULL,            -- octets of data that it had, and of those that are there
+    kept INTEGER NOT NULL,
     files INTEGER NOT NULL,           -- attachments, and their octets
     files_octets INTEGER NOT NULL,
     body_octets INTEGER NOT NULL,

@@ -29,7 +29,7 @@ class Shelf:
     def __init__(self, folder: Path, box: str) -> None:
         self.index = Index(folder, box)
         self.renewed = 0
-        """How many times it was thrown away because of damage."""
+        """How many times it was empty when it was opened, or thrown away because of damage."""
         self._open = False
         self._lock = trio.Lock()
         self._limiter = trio.CapacityLimiter(1)
@@ -51,7 +51,7 @@ class Shelf:
     def _use(self, function: Callable[..., T], args: tuple[object, ...]) -> T:
         try:
             if not self._open:
-                self.index.open()
+                self.renewed += not self.index.open()
                 self._open = True
             return function(*args)
         except Damaged as error:

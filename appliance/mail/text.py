@@ -12,7 +12,8 @@ from typing import Final
 
 _LINKS: Final = re.compile(r"\]\(([^()]*)\)")
 _TAGS: Final = re.compile(r"<(/?[A-Za-z!][^<>]*)>")
-_MARKS: Final = re.compile(r"(?m)^[ \t]*(?:>[ \t]?|#{1,6}[ \t]|[-+*][ \t])+|[\[\]*_`|]|~~|^[ \t]*[-=:| ]+$")
+_RULES: Final = re.compile(r"(?m)^[-=:|\t ]+$")
+_MARKS: Final = re.compile(r"(?m)^[ \t]*(?:>[ \t]?|#{1,6}[ \t]|[-+*][ \t])+|!?\[|[\]*_`|]|~~")
 _SPACE: Final = re.compile(r"\s+")
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _JOINERS: Final = "\u200c\u200d"
@@ -26,7 +27,7 @@ def plain(markdown: str) -> str:
     """
     text = _LINKS.sub(lambda found: f" {found[1]}" if found[1].startswith(_SHOWN) else "", markdown)
     text = _TAGS.sub(lambda found: f" {found[1]} " if found[1].startswith(_SHOWN) else " ", text)
-    return _SPACE.sub(" ", _MARKS.sub(" ", text)).strip()
+    return _SPACE.sub(" ", _MARKS.sub(" ", _RULES.sub("", text))).strip()
 
 
 def line(value: object, most: int) -> str:
