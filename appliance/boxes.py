@@ -30,6 +30,7 @@ from appliance.peering import (
     follow_identity,
     place_of,
     reachable,
+    tell_noted,
     tell_place,
     write_identity,
 )
@@ -203,6 +204,7 @@ async def start_peering(
     nursery.start_soon(peering.outage.unless, others.run)
     nursery.start_soon(peering.watch)
     nursery.start_soon(peering.renewal.run)
+    nursery.start_soon(tell_noted, config.data, store)
     service.buttons.blank = lambda: peering.has is None
     nursery.start_soon(look_when_pressed, config.discovery.enabled, service, peering)
 

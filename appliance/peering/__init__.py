@@ -6,6 +6,7 @@ Replication itself is `appliance.replication`; this room decides who is let in, 
 from appliance.peering.errors import NotLetIn, PeeringError
 from appliance.peering.identity import ensure_identity, follow_identity, write_identity
 from appliance.peering.links import Links
+from appliance.peering.naming import tell_noted
 from appliance.peering.outage import LocalName, Outage
 from appliance.peering.peering import Peering, Settings
 from appliance.peering.placing import all_addresses, ensure_box, place_of, reachable, tell_place
@@ -26,6 +27,7 @@ __all__ = [
     "follow_identity",
     "place_of",
     "reachable",
+    "tell_noted",
     "tell_place",
     "write_identity",
 ]

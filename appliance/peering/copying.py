@@ -11,6 +11,7 @@ import trio
 
 from appliance.log import get_logger
 from appliance.peering.folder import COPY, Joining, prepare_copy
+from appliance.peering.naming import note_lost
 from appliance.peering.tail import say_tail
 from appliance.replication.copying import Copier, CopyProgress, Source, Spoiled
 from appliance.replication.errors import Code
@@ -78,8 +79,12 @@ class Copying:
 
     async def _settle(self) -> None:
         """All else is here: what this box has from its time as another one goes on top."""
-        if self._facts.of and self._store is not None:
+        if self._store is None:
+            return
+        if self._facts.of:
             await say_tail(self._folder, self._facts.of, self._store)
+        if was := self._facts.of or (self._facts.again and self._store.replica.own):
+            await note_lost(self._folder, was, self._store)
 
     def _open(self, copy: Path) -> Store:
         store = self._store = self._open_copy(copy)

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from appliance.store import reading
+from appliance.site import Site
+from appliance.store import accounts, reading
 from appliance.store.arrivals import Arrival
 from appliance.store.connection import connect, translated
 from appliance.store.database import DATABASE_NAME
@@ -37,6 +38,14 @@ class OldData:
         numbers = {self._numbers[box]: seq for box, seq in after.items() if seq < self.heads.get(box, 0)}
         with _readable():
             return read_arrivals(self._connection, numbers, max_octets, True) if numbers else []
+
+    def site(self) -> Site:
+        """The accounts as they are here."""
+        site = Site()
+        with _readable():
+            for fact in accounts.read(self._connection):
+                site.apply(fact)
+        return site
 
     def close(self) -> None:
         self._connection.close()
