@@ -87,6 +87,15 @@ METRICS = (
     ),
     Metric("peers.behind_s", "pocket_peer_behind_seconds", "gauge", "For how long it has been behind."),
     Metric("peers.waiting", "pocket_acks_waiting", "gauge", "Acknowledgements that wait for a second box."),
+    Metric("memberships.kept", "pocket_memberships", "gauge", "Members' accounts at other sites."),
+    Metric("memberships.online", "pocket_memberships_online", "gauge", "Of those, with a link to the site."),
+    Metric("memberships.halted", "pocket_memberships_halted", "gauge", "Of those, that wait for a person."),
+    Metric("memberships.outbox", "pocket_outbox_requests", "gauge", "Requests to be sent to other sites."),
+    Metric(
+        "memberships.outbox_oldest_s", "pocket_outbox_oldest_seconds", "gauge", "Age of the oldest of them."
+    ),
+    Metric("archives.messages", "pocket_archive_messages", "gauge", "Messages that are kept for members."),
+    Metric("archives.octets", "pocket_archive_bytes", "gauge", "Their data."),
     Metric("disk.free", "pocket_disk_free_bytes", "gauge", "Free on the disk with the data."),
     Metric("disk.total", "pocket_disk_size_bytes", "gauge", "The disk's size."),
     Metric("disk.reserve", "pocket_disk_reserve_bytes", "gauge", "Below this, new messages are refused."),

@@ -16,7 +16,15 @@ from appliance.cli.tables import age, count, dig, facts, printable, size
 CHECK_S = 3.0
 CLEAR = "\x1b[H\x1b[2J"
 FIGURE = re.compile(r"\{([\w.]+)\}")
-SIZES = {"queues.octets", "store.octets_written", "disk.free", "disk.total", "disk.reserve", "disk.data"}
+SIZES = {
+    "queues.octets",
+    "archives.octets",
+    "store.octets_written",
+    "disk.free",
+    "disk.total",
+    "disk.reserve",
+    "disk.data",
+}
 LINKS = "{links.open} open, {links.unauthenticated} not logged in, {links.refused} refused"
 MESSAGES = (
     "{messages.accepted} accepted, {messages.delivered} delivered, {messages.refused} refused, "
@@ -26,6 +34,8 @@ STORE = (
     "{store.commits} commits ({store.commits_per_s}/s), {store.syncs} syncs ({store.syncs_per_s}/s), "
     "{store.entries} journal entries, {store.octets_written} written"
 )
+MEMBERSHIPS = "{memberships.kept} at other sites, {memberships.online} online, {memberships.halted} halted"
+ARCHIVES = "{archives.messages} messages, {archives.octets}"
 DISK = "{disk.free} free of {disk.total}, {disk.reserve} kept in reserve, {disk.data} used by the box"
 
 
@@ -116,6 +126,12 @@ def describe(status: Any) -> str:
                     ("links", figures(LINKS)),
                     ("queues", figures("{queues.messages} messages, {queues.octets}") + oldest(at("queues"))),
                     ("messages", figures(MESSAGES)),
+                    *(
+                        [("memberships", figures(MEMBERSHIPS) + unsent(status))]
+                        if at("memberships.kept")
+                        else []
+                    ),
+                    *([("kept", figures(ARCHIVES))] if at("archives.messages") else []),
                     ("store", figures(STORE)),
                     ("disk", figures(DISK)),
                     ("box", f"{at('box')}, version {at('version')}"),
@@ -123,6 +139,13 @@ def describe(status: Any) -> str:
             ),
         ]
     )
+
+
+def unsent(status: Any) -> str:
+    """What waits to be sent to other sites."""
+    waiting = dig(status, "memberships.outbox")
+    since = f" for {age(oldest_s)}" if (oldest_s := dig(status, "memberships.outbox_oldest_s")) else ""
+    return f"; {count(waiting)} requests wait to be sent{since}" if waiting else ""
 
 
 def copies(status: Any) -> str:

@@ -3,6 +3,7 @@ box; it changes nothing.
 
 finding     one thing looked at           data        the folder, its disk, who may read it
 clock       the time                      reach       certificate, port, network
+memberships links to other sites
 everything  all of them, in order
 """
 

@@ -13,6 +13,7 @@ from appliance.control import ControlError, NoBox, call
 from appliance.doctor.clock import check_clock
 from appliance.doctor.data import check_folder, check_room, check_versions
 from appliance.doctor.finding import Finding, well, wrong
+from appliance.doctor.memberships import check_memberships
 from appliance.doctor.reach import check_certificate, check_network, check_port
 from appliance.edges.settings import console_settings, panel_settings
 from appliance.panel import check_panel
@@ -29,6 +30,11 @@ def examine(config: Config) -> Iterator[Finding]:
     except ControlError as error:
         what, _, do = str(error).partition(": ")
         yield wrong("box", what, do)
+    if isinstance(status, dict) and (status.get("memberships") or {}).get("kept"):
+        try:
+            yield from check_memberships(call(config.data, "membership.list"))
+        except ControlError as error:
+            yield wrong("memberships", str(error), "ask again in a moment")
     checks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
         ("SQLite", check_versions),
         ("data", lambda: check_folder(config)),

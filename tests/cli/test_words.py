@@ -57,6 +57,20 @@ def test_status_tells_whether_the_box_may_be_unplugged(pocket):
     )
 
 
+def test_status_tells_of_other_sites_and_archives_where_there_are_any(pocket):
+    memberships = {"kept": 3, "online": 2, "halted": 1, "outbox": 1200, "outbox_oldest_s": 75}
+    some = STATUS | {"memberships": memberships, "archives": {"messages": 0, "octets": 0}}
+    turns = iter([some, STATUS | {"archives": {"messages": 1500, "octets": 3 << 20}}])
+    pocket.answers(status=lambda args: next(turns))
+    said = pocket("status")
+    assert (
+        "memberships   3 at other sites, 2 online, 1 halted; 1,200 requests wait to be sent for 1 min 15 s\n"
+        in said
+    )
+    assert "\nkept" not in said
+    assert "kept          1,500 messages, 3.00 MiB\n" in pocket("status")
+
+
 def test_status_of_a_box_that_is_joining_has_no_figures(pocket):
     pocket.answers(status={"site": "Home", "state": "starting", "reasons": ["joining: 12 %"], "uptime_s": 3})
     assert pocket("status").splitlines()[:2] == ["Home: starting for 3 s", "  ! joining: 12 %"]

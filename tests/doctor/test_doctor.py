@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from appliance.cli import main
 from appliance.config import load
 from appliance.doctor import Finding, clock, data, examine, reach
+from appliance.doctor.memberships import check_memberships
 from appliance.session.certificate import ensure_certificate
 from tests.kit import Box
 from tests.kit.box import COMMAND
@@ -268,3 +269,39 @@ def test_the_exit_code_says_whether_anything_is_wrong(monkeypatch):
     result = CliRunner().invoke(main, ["doctor"])
     assert result.exit_code == 1
     assert result.output.endswith("-> make room\n1 of 2 need a hand\n")
+
+
+MEMBERSHIP = {"membership": 12, "name": "Club", "member": "UID1", "member_alias": "Ann Smith",
+              "address": "=club.example:4433", "state": "online", "since_s": 9000.0, "halted": None,
+              "offered": None, "trouble": None, "metered_s": None, "outbox": 0,
+              "outbox_oldest_s": 0}  # fmt: skip
+OFFLINE = {"state": "offline", "trouble": "nobody answers"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "do"),
+    [
+        ({}, None, None),
+        (OFFLINE | {"since_s": 599.0}, None, None),
+        ({"state": "resting", "metered_s": 86400, "outbox": 2, "outbox_oldest_s": 80_000}, None, None),
+        (
+            OFFLINE | {"since_s": 172_800.0},
+            "offline for 2 days: nobody answers",
+            "see whether the Internet and =club.example:4433 are there; the box tries by itself",
+        ),
+        ({"state": "halted", "halted": "login failed"}, "login failed", "then: pocket membership resume 12"),
+        (
+            {"state": "halted", "halted": "changed", "offered": "SHA256:cd"},
+            "another certificate than it had, SHA256:cd",
+            "ask that site's people whether it is theirs, then: pocket membership repin 12",
+        ),
+        (
+            {"outbox": 2, "outbox_oldest_s": 7300},
+            "2 requests wait to be sent, for 2 hours",
+            "pocket membership resume 12; pocket log --level warning may say why",
+        ),
+    ],
+)
+def test_memberships_that_need_a_person(changes, what, do):
+    wrong = [f"membership: Ann Smith/Club: {what} -> {do}"] if what else []
+    assert told(check_memberships([MEMBERSHIP | changes])) == wrong
