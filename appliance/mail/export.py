@@ -88,11 +88,12 @@ class Export:
         try:
             saved = json.loads(path.read_bytes())
         except FileNotFoundError:
-            if self._folder.exists() and any(self._folder.iterdir()):
+            begun = {STATE_NAME + PART}
+            if self._folder.exists() and {path.name for path in self._folder.iterdir()} - begun:
                 raise ExportError(
                     f"{self._folder} has other things in it: name a new or an empty folder"
                 ) from None
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._save()
             return
         except ValueError:
             saved = None
@@ -126,11 +127,14 @@ class Export:
             self._write(self._folder / "messages" / f"{state.parts:06}.jsonl", [octets])
         state.messages, state.octets = self._progress.messages, self._progress.octets
         state.after, state.complete = page["after"], page["done"]
-        values = {name: getattr(state, name) for name in State.__slots__}
-        saved = json.dumps({"format": FORMAT, **values}, indent=1) + "\n"
-        self._write(self._folder / STATE_NAME, [saved.encode()])
+        self._save()
         self._tell(self._progress)
         return state.complete
+
+    def _save(self) -> None:
+        values = {name: getattr(self._state, name) for name in State.__slots__}
+        saved = json.dumps({"format": FORMAT, **values}, indent=1) + "\n"
+        self._write(self._folder / STATE_NAME, [saved.encode()])
 
     def _line(self, record: dict[str, Any]) -> str:
         """A record as it is written, its attachments as files."""
