@@ -197,7 +197,16 @@ def mail_archive(member: str, switch: str, yes: bool, data: Path, as_json: bool)
     from appliance.cli.people import at_terminal
 
     if switch == "off" and not yes and not as_json and at_terminal():
-        click.confirm(f"Forget all messages of this site that are kept for {member}?", abort=True)
+        kept = [
+            each
+            for each in dig(ask(data, "mail.show", member=member), "archives") or []
+            if not dig(each, "membership")
+        ]
+        messages = count(sum(int(dig(each, "messages") or 0) for each in kept))
+        octets = size(sum(int(dig(each, "octets") or 0) for each in kept))
+        click.confirm(
+            f"Forget {messages} messages of this site, {octets}, kept for {printable(member)}?", abort=True
+        )
     result = ask(data, "mail.archive", member=member, on=switch == "on")
     if as_json:
         print_json(result)

@@ -46,7 +46,7 @@ class State:
     """What ``export.json`` says. ``complete``: nothing was left when it was last run."""
 
     uid: str = ""
-    membership: int | None = None
+    membership: str | int | None = None
     parts: int = 0
     messages: int = 0
     octets: int = 0
