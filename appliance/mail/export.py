@@ -93,7 +93,6 @@ class Export:
                 raise ExportError(
                     f"{self._folder} has other things in it: name a new or an empty folder"
                 ) from None
-            self._save()
             return
         except ValueError:
             saved = None
@@ -113,7 +112,9 @@ class Export:
         page = self._ask("mail.page", {**self._args, "after": state.after})
         if state.uid not in ("", page["uid"]):
             raise ExportError(f"{self._folder} has an export of another member: name another folder")
-        state.uid = page["uid"]
+        if not state.uid:
+            state.uid = page["uid"]
+            self._save()
         self._progress.total = page["total"]
         lines = []
         for record in page["records"]:

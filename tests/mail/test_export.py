@@ -271,6 +271,15 @@ def test_a_folder_with_other_things_is_not_written_to(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
 
 
+def test_nothing_is_written_before_the_box_has_answered(tmp_path: Path) -> None:
+    def ask(word: str, args: Mapping[str, Any]) -> Any:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        Export(tmp_path / "out", ask, {}).run()
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_export_of_somebody_or_something_else_is_not_added_to(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     Export(folder, lambda word, args: page(), {"member": "ann"}).run()
