@@ -359,7 +359,9 @@ def membership_repin(membership: str, fingerprint: str | None, yes: bool, data: 
         click.echo(facts([("until now", old), ("now", new)]))
     if bare(old) == bare(new):
         if not as_json:
-            click.echo("that is the same certificate: nothing to do but   pocket membership resume")
+            click.echo(
+                "that is the same certificate: if nothing is tried any more, say   pocket membership resume"
+            )
     elif not yes and fingerprint is None:
         if as_json or not at_terminal():
             raise click.ClickException("if the new one is the site's, say so: add it with --fingerprint")

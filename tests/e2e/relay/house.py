@@ -149,7 +149,9 @@ class Membership:
 
     def show(self, box: int = 0) -> dict[str, Any]:
         """What the box says of it."""
-        shown: dict[str, Any] = pocket(self.house.boxes[box], "membership", "show", self.member, self.name)
+        shown: dict[str, Any] = pocket(
+            self.house.boxes[box], "membership", "show", f"{self.member}/{self.name}"
+        )
         return shown
 
     def at(self, client: Client, box: int) -> Client:
