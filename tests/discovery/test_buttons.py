@@ -113,6 +113,7 @@ def boxes(lab, tmp_path) -> tuple[Handy, Handy]:
     return site, blank
 
 
+@pytest.mark.alone
 def test_a_hand_on_both_buttons_makes_one_site_of_two_boxes(boxes):
     site, blank = boxes
     site.press()
