@@ -260,8 +260,9 @@ class Inherited(Fact, tag="inherit", frozen=True):
 class Requested(Fact, tag="r", frozen=True):
     """A request was carried out. The same octets from the same node on a later link get the same ack.
 
-    ``msgid`` is 0 where the ack has none; ``others`` are further messages that it made. If two boxes
-    carried it out, the higher ``msgid`` counts, and nobody gets any more what the other one made.
+    ``msgid`` is 0 where the ack has none; ``others`` are further messages that it made, ``made`` a node. If
+    two boxes carried it out, the higher ``msgid`` (then ``others``) counts, and nobody gets any more what the
+    other one made.
     """
 
     node: int
@@ -269,6 +270,7 @@ class Requested(Fact, tag="r", frozen=True):
     msgid: int
     posted_ms: int
     others: tuple[int, ...] = ()
+    made: int = 0
 
 
 class Relayed(Fact, tag="relayed", frozen=True):

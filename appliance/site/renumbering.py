@@ -39,7 +39,7 @@ FIELDS: dict[type[facts.Fact], tuple[str, ...]] = {
     facts.Extended: ("sender", "nodes"),
     facts.Acked: ("node",),
     facts.Inherited: ("node", "source"),
-    facts.Requested: ("node",),
+    facts.Requested: ("node", "made"),
     facts.Relayed: ("membership",),
     facts.Outgoing: ("membership", "node"),
     facts.Outcome: (),

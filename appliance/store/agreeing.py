@@ -3,6 +3,8 @@
 - two boxes carried out the same request: the messages of one of them are acknowledged in the name of all
   nodes that have yet to get them. Whichever boxes notice say so, and as it is only acknowledgements, all
   others come to the same;
+- that request made a node on each: the box that made the one which does not count drops it, if nobody has
+  got its password;
 - a name was claimed twice: the box where the claim was made that does not count tells its members;
 - a revoked box's journal is here beyond where it was cut off: the cut is raised to that;
 - an old message was said again by a box that did not know of an acknowledgement, or is acknowledged at a box
@@ -11,15 +13,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from appliance.site import revoke_box, tell_lost
-from appliance.site.facts import Acked, Carried, Sent
+from appliance.site.facts import Acked, Carried, NodeDropped, Sent
+from appliance.site.mint import BOXES
 from appliance.store import reading
 from appliance.store.cutting import CARRY_AFTER_NS
 from appliance.store.database import Write
-from appliance.store.queues import AbsentSent
+from appliance.store.queues import AbsentSent, Done
 from appliance.store.taking import Checked, Taken
 
 if TYPE_CHECKING:
@@ -32,7 +35,8 @@ async def agree(ledger: Ledger, fresh: Sequence[Checked], taken: Taken, write: W
     """
     await _ack_again(ledger, fresh, write)
     if taken.void:
-        await _void(ledger, taken.void, write)
+        waiting = await _void(ledger, taken.void, write)
+        _drop(ledger, taken.doubled, waiting, write)
     for lost in taken.lost:
         decision = tell_lost(ledger.scene, lost)
         write.traffic += decision.traffic
@@ -69,8 +73,29 @@ async def _ack_again(ledger: Ledger, fresh: Sequence[Checked], write: Write) -> 
     write.traffic += [Acked(node, (msgid,)) for node, msgid in again]
 
 
-async def _void(ledger: Ledger, msgids: list[int], write: Write) -> None:
-    """Nobody is to get the messages that has not got them."""
+def _drop(
+    ledger: Ledger, doubled: Sequence[tuple[Done, Done]], waiting: Mapping[int, set[int]], write: Write
+) -> None:
+    """Nodes that were made twice, of which nobody knows the password. Other boxes had heard of them together
+    with what makes them void, or are not known to have told anybody.
+    """
+    site, own = ledger.site, ledger.scene.mint.box
+    for less, more in doubled:
+        node = site.nodes.get(less.made)
+        if node is None or node.number % BOXES != own:
+            continue
+        others = set(site.members[node.member].nodes) - {less.made, more.made}
+        if all(others <= waiting[msgid] for msgid in less.ids if msgid):
+            dropped = NodeDropped(node.number)
+            write.lasting.append(dropped)
+            write.changes += site.apply(dropped)
+            write.dropped_nodes.append(node.number)
+    write.queued = [row for row in write.queued if row[0] in site.nodes]
+    write.quietly_queued = [row for row in write.quietly_queued if row[0] in site.nodes]
+
+
+async def _void(ledger: Ledger, msgids: list[int], write: Write) -> dict[int, set[int]]:
+    """Nobody is to get the messages that has not got them: those, by message."""
     queues = ledger.queues
     waiting: dict[int, set[int]] = {msgid: set() for msgid in msgids}
     for msgid, nodes in (await ledger.read(reading.waiting_nodes, msgids)).items():
@@ -98,3 +123,4 @@ async def _void(ledger: Ledger, msgids: list[int], write: Write) -> None:
         for number in those & ledger.site.nodes.keys():
             by_node.setdefault(number, []).append(msgid)
     write.traffic += [Acked(node, tuple(sorted(ids))) for node, ids in sorted(by_node.items())]
+    return waiting

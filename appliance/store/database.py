@@ -217,7 +217,8 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany("INSERT OR IGNORE INTO queue VALUES (?, ?, ?, ?)", queues.rows())
             connection.executemany(
-                "INSERT INTO request VALUES (?, ?, ?, ?, ?)", keys.pack(queues.requests.items(), clock, today)
+                "INSERT INTO request VALUES (?, ?, ?, ?, ?, ?)",
+                keys.pack(queues.requests.items(), clock, today),
             )
             connection.execute("DELETE FROM request WHERE day < ?", (since,))
             spilled = self._remove_finished(queues)

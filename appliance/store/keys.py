@@ -1,7 +1,7 @@
 """Keys of requests in the table ``request``: many in a row, so that a spill touches few pages of the card.
 
 A row has one node's keys of one spill, in the order in which the requests were carried out, and their
-answers in the same order.
+answers in the same order; of the few that made more than one message what else they made, by place.
 """
 
 from __future__ import annotations
@@ -10,24 +10,32 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from struct import Struct
 
+import msgspec
+
 from appliance.store.queues import Done
 
 DAY_S = 86_400.0
 KEY_OCTETS = 16
 ANSWER = Struct(">QQQ")
 
-Row = tuple[int, int, int, bytes, bytes]
+Row = tuple[int, int, int, bytes, bytes, bytes]
+More = dict[int, tuple[int, ...]]
+"""By place the node that a request made (0: none) and its other messages."""
+_encode = msgspec.msgpack.Encoder().encode
+_more = msgspec.msgpack.Decoder(More)
 
 
 def pack(requests: Iterable[tuple[tuple[int, bytes], Done]], seq: int, today: int) -> Iterator[Row]:
     """Rows of the table for requests by (node, key), in the table's order."""
-    rows: dict[int, tuple[bytearray, bytearray]] = {}
+    rows: dict[int, tuple[bytearray, bytearray, More]] = {}
     for (node, key), done in requests:
-        keys, answers = rows.setdefault(node, (bytearray(), bytearray()))
+        keys, answers, more = rows.setdefault(node, (bytearray(), bytearray(), {}))
+        if done.others or done.made:
+            more[len(keys) // KEY_OCTETS] = (done.made, *done.others)
         keys += key
         answers += ANSWER.pack(done.msgid, done.posted_ms, done.link)
-    for node, (keys, answers) in sorted(rows.items()):
-        yield today, node, seq, bytes(keys), bytes(answers)
+    for node, (keys, answers, more) in sorted(rows.items()):
+        yield today, node, seq, bytes(keys), bytes(answers), _encode(more) if more else b""
 
 
 def find(connection: sqlite3.Connection, since: int, node: int, key: bytes) -> Done | None:
@@ -39,10 +47,13 @@ def find(connection: sqlite3.Connection, since: int, node: int, key: bytes) -> D
         for seq, keys in rows:
             at = _last(keys, key)
             if at is not None:
-                (answers,) = connection.execute(
-                    "SELECT answers FROM request WHERE day = ? AND node = ? AND seq = ?", (day, node, seq)
+                answers, more = connection.execute(
+                    "SELECT answers, more FROM request WHERE day = ? AND node = ? AND seq = ?",
+                    (day, node, seq),
                 ).fetchone()
-                return Done(*ANSWER.unpack_from(answers, at * ANSWER.size))
+                made, *others = _more.decode(more).get(at, (0,)) if more else (0,)
+                msgid, posted_ms, link = ANSWER.unpack_from(answers, at * ANSWER.size)
+                return Done(msgid, posted_ms, link, tuple(others), made)
     return None
 
 

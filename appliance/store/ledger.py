@@ -308,7 +308,7 @@ class Ledger:
         """What those requests came to that were carried out before, on another link."""
         recent = self.queues.requests
         arrived = {
-            (fact.node, fact.key): Done(fact.msgid, fact.posted_ms, 0, fact.others)
+            (fact.node, fact.key): Done(fact.msgid, fact.posted_ms, 0, fact.others, fact.made)
             for fact in write.effects
             if isinstance(fact, Requested)
         }
@@ -357,7 +357,9 @@ class Ledger:
                 others: tuple[int, ...] = ()
                 if len(sent) != 1 or sent[0].msgid != decision.msgid:
                     others = tuple(m.msgid for m in sent if m.msgid != decision.msgid)
-                write.traffic.append(Requested(*key, decision.msgid, decision.posted_ms, others))
+                write.traffic.append(
+                    Requested(*key, decision.msgid, decision.posted_ms, others, decision.node)
+                )
                 links[key] = job.link
         return links, len(jobs)
 

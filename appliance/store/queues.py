@@ -97,13 +97,20 @@ Effect = Sent | AbsentSent | Acked | Inherited | Requested | NodeDropped
 @dataclass(frozen=True, slots=True)
 class Done:
     """What a request came to: its ack's ``msgid`` (0: none) and ``posted``, the link it came on (0: a link
-    before the restart, or to another box), and the ids of ``others`` that went out with it.
+    before the restart, or to another box), the ids of ``others`` that went out with it, and the node that it
+    ``made``.
     """
 
     msgid: int
     posted_ms: int
     link: int
     others: tuple[int, ...] = ()
+    made: int = 0
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Of all its messages. Of two boxes that carried it out the higher ones count."""
+        return self.msgid, *self.others
 
 
 class Queues:
@@ -274,9 +281,9 @@ class Queues:
                     self.weight += 1
 
     def requested(self, fact: Requested, link: int = 0) -> None:
-        done = Done(fact.msgid, fact.posted_ms, link, fact.others)
+        done = Done(fact.msgid, fact.posted_ms, link, fact.others, fact.made)
         known = self.requests.get((fact.node, fact.key))
-        if known is None or known.msgid <= done.msgid:
+        if known is None or known.ids <= done.ids:
             self.requests[fact.node, fact.key] = done
         self.weight += 1
 

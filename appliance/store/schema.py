@@ -215,6 +215,9 @@ CREATE TABLE outgoing (
 ) STRICT;
 CREATE INDEX outgoing_waiting ON outgoing (membership, msgid) WHERE answered = 0;
 CREATE INDEX outgoing_key ON outgoing (node, key);
+
+-- What else the requests made, by place in 'keys': MessagePack, empty if none made more than one message.
+ALTER TABLE request ADD COLUMN more BLOB NOT NULL DEFAULT x'';
 """
 
 

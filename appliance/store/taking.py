@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import msgspec
 
@@ -81,11 +82,13 @@ class Known:
 @dataclass(slots=True)
 class Taken:
     """What comes of it besides: names that members of this box ``lost``, messages of requests that two boxes
-    carried out, which are ``void``, boxes that were ``revoked``, and ``messages`` to be delivered.
+    carried out, which are ``void``, those of them that made a node each, which are ``doubled`` (that which
+    does not count first), boxes that were ``revoked``, and ``messages`` to be delivered.
     """
 
     lost: list[NameLost] = field(default_factory=list)
     void: list[int] = field(default_factory=list)
+    doubled: list[tuple[Done, Done]] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
 
@@ -230,9 +233,12 @@ class Taking:
     def _requested(self, fact: Requested) -> None:
         key = fact.node, fact.key
         known = self._queues.requests.get(key) or self._known.requests.get(key)
-        if known is not None and known.msgid != fact.msgid:
-            less = min((known.msgid, *known.others), (fact.msgid, *fact.others))
-            self._taken.void += [msgid for msgid in less if msgid]
-        if known is not None and known.msgid > fact.msgid:
-            fact = Requested(*key, known.msgid, known.posted_ms, known.others)
+        told = Done(fact.msgid, fact.posted_ms, 0, fact.others, fact.made)
+        if known is not None and known.ids != told.ids:
+            less, more = sorted((known, told), key=attrgetter("ids"))
+            self._taken.void += [msgid for msgid in less.ids if msgid]
+            if less.made and more.made:
+                self._taken.doubled.append((less, more))
+            if more is known:
+                fact = Requested(*key, known.msgid, known.posted_ms, known.others, known.made)
         self._write.effects.append(fact)

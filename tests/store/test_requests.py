@@ -183,7 +183,14 @@ few_keys = st.sampled_from(
     [bytes(16), b"\1" * 16, bytes(8) + b"\1" * 8, b"\1" * 8 + bytes(8), b"\0\1" * 8, b"\1\0" * 8]
 )
 """Side by side they hold one another at all kinds of places."""
-answers = st.builds(Done, st.integers(0, 5), st.integers(0, 5), st.integers(0, 5))
+answers = st.builds(
+    Done,
+    st.integers(0, 5),
+    st.integers(0, 5),
+    st.integers(0, 5),
+    st.lists(st.integers(0, 1 << 63), max_size=2).map(tuple),
+    st.integers(0, 5),
+)
 spills = st.lists(st.dictionaries(st.tuples(st.integers(1, 2), few_keys), answers, max_size=8), max_size=4)
 
 
@@ -192,11 +199,11 @@ def test_the_newest_answer_is_found_and_only_whole_keys_count(
     spills: list[dict[tuple[int, bytes], Done]], wanted: bytes
 ) -> None:
     with closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript(schema.TABLES_1)
+        schema.prepare(connection)
         newest: dict[tuple[int, bytes], Done] = {}
         for seq, requests in enumerate(spills):
             rows = keys.pack(requests.items(), seq, 100 + seq // 2)
-            connection.executemany("INSERT INTO request VALUES (?, ?, ?, ?, ?)", rows)
+            connection.executemany("INSERT INTO request VALUES (?, ?, ?, ?, ?, ?)", rows)
             newest |= requests
         for node, key in {*newest, (1, wanted), (2, wanted)}:
             assert keys.find(connection, 100, node, key) == newest.get((node, key))
