@@ -12,8 +12,8 @@ import subprocess
 import sys
 import time
 
-WORKERS = int(os.environ.get("POCKET_WORKERS", "0")) or 2 * (os.cpu_count() or 1)
-"""How many files at a time: most tests wait more than they compute."""
+WORKERS = int(os.environ.get("POCKET_WORKERS", "0")) or min(2 * (os.cpu_count() or 1), 6)
+"""How many files at a time: most tests wait more than they compute. Each takes up to 370 MB and its boxes."""
 
 PASSES = {
     f"{WORKERS} at a time": [
