@@ -51,6 +51,7 @@ log = get_logger(__name__)
 DAY_NS = 86_400_000_000_000
 COMMIT_MAX_S = 0.1
 COMMITS_AVERAGED = 8
+UNSURE_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,10 @@ class Ledger:
         self.heads: dict[str, Head] = {}
         self.numbers: dict[str, int] = {}
         self.keyed: set[int] = set()
+        self.unsure: dict[RequestKey, None] = {}
+        """Requests that were carried out and not acknowledged, because no other box confirmed them: the same
+        on the same link is no new one. The newest ``UNSURE_MAX``.
+        """
         self.commit_s = 0.0
         self.gaps = gaps
         self._spill_clock = 0
@@ -260,6 +265,12 @@ class Ledger:
             fresh.append(one)
         return fresh
 
+    def note_unsure(self, node: int, key: bytes) -> None:
+        """It was carried out, and its client is told that it may not have been."""
+        self.unsure[node, key] = None
+        if len(self.unsure) > UNSURE_MAX:
+            del self.unsure[next(iter(self.unsure))]
+
     async def record(self, write: Write) -> Written:
         """Put it into the journal and the tables; nothing if there is nothing."""
         self._make_entries(write)
@@ -305,19 +316,21 @@ class Ledger:
             write.traffic.append(Acked(node, acked))
 
     async def _find_repeated(self, jobs: Sequence[Job], write: Write) -> dict[RequestKey, Done]:
-        """What those requests came to that were carried out before, on another link."""
+        """What those requests came to that were carried out before, on another link or unsure."""
         recent = self.queues.requests
         arrived = {
             (fact.node, fact.key): Done(fact.msgid, fact.posted_ms, 0, fact.others, fact.made)
             for fact in write.effects
             if isinstance(fact, Requested)
         }
-        keys = [(job, (job.node, job.key)) for job in jobs if job.lookup and job.key is not None]
+        unsure = self.unsure
+        keys = [(job, (job.node, job.key)) for job in jobs if job.key is not None]
+        keys = [(job, key) for job, key in keys if job.lookup or key in unsure]
         on_disk = [key for _, key in keys if key not in recent]
         found = await self.read(reading.find_requests, self.keys_since, on_disk) if on_disk else {}
         for job, key in keys:
             done = arrived.get(key) or recent.get(key) or found.get(key)
-            if done is not None and done.link != job.link:
+            if done is not None and (done.link != job.link or key in unsure):
                 found[key] = done
             else:
                 found.pop(key, None)
@@ -337,6 +350,7 @@ class Ledger:
             done = repeated.get(key) if key is not None else None
             if done is not None:
                 self.counts.repeated += 1
+                self.unsure.pop((job.node, job.key or b""), None)
                 job.decision = Decision(msgid=done.msgid, posted_ms=done.posted_ms)
                 continue
             decision = job.decision = self._decide(job, low)

@@ -42,7 +42,7 @@ ONE_COPY = (
     "   and the option peer.strict"
 )
 
-NOT_CONFIRMED = "no other box confirmed it in time: log in and send the same again, it is not done twice; "
+NOT_CONFIRMED = "no other box confirmed it in time: send the same again, it is not done twice; "
 
 
 class Owner:
@@ -277,6 +277,8 @@ class Owner:
         for job in jobs:
             refused = self._settings.strict and not level_2 and job.key is not None
             unsure = refused and job.decision.error is None
+            if unsure and job.key is not None:
+                self._ledger.note_unsure(job.node, job.key)
             _answer(job, Decision(error=NOT_CONFIRMED + ONE_COPY) if unsure else job.decision)
         if self._copies.boxes:
             self.deliver(messages)  # some may have got them at another box meanwhile

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
 import trio
 import trio.testing
 
@@ -133,5 +134,29 @@ def test_a_strict_site_does_not_acknowledge_what_no_other_box_confirmed_in_time(
             again = await ann.post([bob.uid], b"it says nothing", id="2")
             store.copies.confirmed(OTHER, store.entries)
             assert again.error is None and await kit.pending_ids(store, bob.node) == [again.msgid]
+
+    kit.run(main)
+
+
+@pytest.mark.parametrize("spilled", [False, True])
+def test_what_no_other_box_confirmed_is_the_same_request_on_the_same_link(
+    tmp_path: Path, spilled: bool
+) -> None:
+    async def main() -> None:
+        async with kit.running(tmp_path) as store:
+            ann, bob = await kit.members(store, 2)
+        async with kit.running(tmp_path, strict=True, second_copy_wait_s=0.05) as store:
+            ann = kit.Device(store, ann.node, store.link_id())
+            store.copies.reach(OTHER, True)
+            unsure = await ann.post([bob.uid], b"it says nothing", id="1")
+            assert "no other box confirmed it in time: send the same again" in (unsure.error or "")
+            if spilled:
+                await kit.spill(store)
+            store.copies.reach(OTHER, True)
+            store.copies.confirmed(OTHER, 1 << 40)
+            first = await ann.post([bob.uid], b"it says nothing", id="1")
+            assert first.error is None and await kit.pending_ids(store, bob.node) == [first.msgid]
+            second = await ann.post([bob.uid], b"it says nothing", id="1")
+            assert second.error is None and second.msgid > first.msgid, "a new one, with the same id"
 
     kit.run(main)
