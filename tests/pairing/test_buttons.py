@@ -403,7 +403,8 @@ def test_no_octet_can_be_changed_unnoticed(data):
         exchange.run()
     assert exchange.slot is None
     assert (exchange.got is not None) is (number > 7)
-    assert len(exchange.numbers) == (0 if number < 4 else 1 if number == 4 else 2)
+    shown = {2: (0, 1), 4: (1,)}.get(number, (0,) if number < 4 else (2,))
+    assert len(exchange.numbers) in shown, "of a changed share only the host may show a number"
 
 
 @slow
