@@ -25,7 +25,9 @@ from tests.kit import Box, People, fresh, settle  # noqa: E402
 pytestmark = pytest.mark.e2e
 
 SAMPLE = re.compile(r'([a-z][a-z0-9_]*)(?:\{([a-z]+)="([^"\\\n]*)"\})? (-?[0-9][0-9.e+-]*)')
-WORDS = {"site", "version", "box", "state", "reasons", "address", "fingerprint", "registration", "why"}
+WORDS = {
+    "site", "version", "box", "state", "reasons", "address", "fingerprint", "registration", "why", "comparison",
+}  # fmt: skip
 """What is no figure in status."""
 
 LISTENING = "0A"

@@ -13,6 +13,7 @@ import pytest
 
 from tests.kit import Box, Client, Refused
 from tests.kit.box import COMMAND
+from tests.session.oidc_provider import LoginProvider
 
 from .house import CONFIG, House, Membership, pocket, remote, until, words
 
@@ -188,6 +189,30 @@ def test_messages_of_the_own_site_are_kept_for_who_wants_that(house: House) -> N
     typed(box, "mail", "archive", "Tom Miller", "off", "--yes")
     assert pocket(box, "mail", "show", "Tom Miller")["messages"] == 0
     assert pocket(box, "mail", "search", "Tom Miller", "giraffe")["found"] == []
+
+
+def test_a_site_that_wants_a_login_with_openid_connect_gets_one(house: House, tmp_path: Path) -> None:
+    with LoginProvider(tmp_path) as provider:
+        config = f"""
+[[auth.provider]]
+label = "School ID"
+login = {{ url = "https://login.example/authorize", params = {{ client_id = "box" }} }}
+token = {{ url = "https://login.example/token" }}
+issuer = "{provider.issuer}"
+audience = "{provider.audience}"
+key_set_url = "{provider.key_set_url}"
+"""
+        with remote("The university", config=config) as site:
+            add = ("membership", "add", ANN, words(site), "--name", "University")
+            forged = json.dumps(provider.oidc(sub="mallory", aud="another box"))
+            assert "register failure" in typed(house.box, *add, stdin=forged + "\n", code=1).stderr
+            assert "authentication required" in typed(house.box, *add, "--no-login", code=1).stderr
+            done = typed(house.box, *add, stdin=json.dumps(provider.oidc(sub="ann"), indent=2))
+            assert "log in at School ID" in done.stderr
+            assert "https://login.example/authorize?client_id=box&" in done.stderr
+            assert "University is membership" in done.stdout
+            assert len(site.control("member.list")) == 1
+            typed(house.box, "membership", "drop", "University", "--yes")
 
 
 def test_a_box_without_other_sites_does_not_load_what_they_need() -> None:
