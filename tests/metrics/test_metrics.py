@@ -26,7 +26,8 @@ pytestmark = pytest.mark.e2e
 
 SAMPLE = re.compile(r'([a-z][a-z0-9_]*)(?:\{([a-z]+)="([^"\\\n]*)"\})? (-?[0-9][0-9.e+-]*)')
 WORDS = {
-    "site", "version", "box", "state", "reasons", "address", "fingerprint", "registration", "why", "comparison",
+    "site", "version", "box", "state", "reasons", "address", "fingerprint", "registration", "why",
+    "comparison",
 }  # fmt: skip
 """What is no figure in status."""
 
