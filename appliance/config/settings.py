@@ -302,7 +302,7 @@ class Mail:
 
     budget_percent: float = setting(Number(0.1, 90, "%"), 20)
     budget_octets: int = setting(Size(MIB, 64 * TIB), "64 GiB")
-    index_every_s: float = setting(Number(1, 86400, "s"), 60)
+    index_every_s: float = setting(Number(1, 86400, "s"), 600)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ that it is not there any more. So numbers are compared: where the index has not 
 once a day in any case, the ids of both are laid side by side.
 
 It is done in small batches with pauses of several times as long, so that whoever is served does not notice;
-and not for each message that comes, but after ``index_every_s``, or when somebody searches: each batch
-writes some pages, however small it is.
+and not for each message that comes, but after ``index_every_s``, when there are many, or when somebody
+searches: each batch writes some 70 KiB, however small it is.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ REST: Final = 4.0
 REST_MIN_S: Final = 0.02
 COMPARE_EVERY_S: Final = 86400.0
 RETRY_S: Final = 60.0
+LOOK_S: Final = 10.0
 
 Size = tuple[int, int]
 """Messages and octets of a queue."""
@@ -98,10 +99,24 @@ class Indexer:
                 self._round.set()
                 self._round = trio.Event()
             self._warn(self.trouble)
-            with trio.move_on_after(self._every_s if self.trouble is None else RETRY_S):
+            await self._wait()
+
+    async def _wait(self) -> None:
+        """Until it is time, or somebody wants it, or there is enough for a batch."""
+        began, every_s = trio.current_time(), self._every_s if self.trouble is None else RETRY_S
+        while (left_s := began + every_s - trio.current_time()) > 0 and not self._wanted.is_set():
+            with trio.move_on_after(min(left_s, LOOK_S)):
                 await self._wanted.wait()
+            if self.trouble is None and self._waiting() >= BATCH:
+                return
+
+    def _waiting(self) -> int:
+        """About how many messages the index has not."""
+        nodes = (place.node for place in all_places(self._store.site))
+        return sum(max(0, self.size(node)[0] - self._done.get(node, (0, 0))[0]) for node in nodes)
 
     async def _go(self) -> None:
+        known = await self._shelf.use(self._shelf.index.nodes)
         if self._renewed != self._shelf.renewed:
             self._renewed = self._shelf.renewed
             self._done.clear()
@@ -114,7 +129,7 @@ class Indexer:
             if self._done.get(place.node) != size or self._is_due(place.node):
                 await self._follow(place)
                 self._done[place.node] = size
-        await self._forget({place.node for place in here})
+        await self._forget(known - {place.node for place in here})
 
     def _is_due(self, node: int) -> bool:
         return trio.current_time() - self._compared.get(node, trio.current_time()) > COMPARE_EVERY_S
@@ -190,10 +205,10 @@ class Indexer:
             last = messages[-1].msgid if messages else msgids[:BATCH][-1]
             msgids = [msgid for msgid in msgids if msgid > last]
 
-    async def _forget(self, here: set[int]) -> None:
-        """Take out the archives that are no more."""
+    async def _forget(self, gone: set[int]) -> None:
+        """Take out archives that are no more."""
         index = self._shelf.index
-        for node in await self._shelf.use(index.nodes) - here:
+        for node in gone:
             while ids := await self._shelf.use(index.ids, node, 0, BATCH):
                 began = trio.current_time()
                 await self._shelf.use(index.remove, node, ids)

@@ -279,3 +279,20 @@ def test_it_writes_once_for_many_and_rests_between_batches(
             assert len(used) == 4 and len(rests) >= 3 and min(rests) >= indexer.REST_MIN_S
 
     stores.run(main)
+
+
+def test_many_are_taken_in_without_anybody_searching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexer, "LOOK_S", 0.01)
+    monkeypatch.setattr(indexer, "BATCH", 5)
+
+    async def main() -> None:
+        async with kit.home(tmp_path) as home:
+            assert await home.found("word") == []
+            for n in range(4):
+                await home.comes("word", f"s{n}")
+            await trio.sleep(0.1)
+            assert rows(tmp_path) == 0
+            await home.comes("word", "s4")
+            await stores.until(lambda: rows(tmp_path) > 5)
+
+    stores.run(main)
