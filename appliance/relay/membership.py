@@ -40,7 +40,7 @@ log = get_logger(__name__)
 
 LOOK_S = 0.5
 FAREWELL_S = 5.0
-AGAIN_S = 10.0
+AGAIN_S = 5.0
 """A link that was made anew on purpose lasts for so long before the next."""
 
 ASK_AGAIN_S = 3600.0
@@ -92,6 +92,7 @@ class Keeping:
         self._asked: dict[str, float] = {}
         self._used: tuple[str, ...] = ()
         self._leaving: Why | None = None
+        self._metered = self._metered_min
         self._halted_word = membership.fields.get("halted", "")
         self._change = trio.Event()
         if self._halted_word:
@@ -140,6 +141,9 @@ class Keeping:
                 self.care.halt(word)
             else:
                 self.resume()
+        if self._metered != self._metered_min and not self.care.halted:
+            self._metered = self._metered_min
+            self.care.poke(trio.current_time())
         if self._used and self._used != self._ways() and not self.care.halted:
             self._used = ()
             self.care.poke(trio.current_time())
@@ -181,7 +185,8 @@ class Keeping:
         await self._note(why, text)
 
     async def _note(self, why: Why, text: str) -> None:
-        self.care.ended(trio.current_time(), why, text, self._metered_min)
+        self._metered = self._metered_min
+        self.care.ended(trio.current_time(), why, text, self._metered)
         if text:
             log.info("link to another site ended", membership=self.number, reason=text)
         name = self._membership.name
