@@ -64,10 +64,20 @@ class Ledger:
         self.overtaken = 0
         """Large messages that came after a later one of the same node: to a box their octets come after the
         entries, and others do not wait for them."""
+        self.island: frozenset[str] = frozenset()
+        self.parted_at = 0.0
+        """Which boxes saw no other ones for a while, and since when."""
 
     def fault(self, text: str) -> None:
         if len(self.faults) < FAULTS_MAX:
             self.faults.append(text)
+
+    def may_be_two(self, said: Said) -> bool:
+        """Whether boxes that did not see each other may both have carried it out: it was under way to one
+        when they were parted, and had to be sent again to one on the other side.
+        """
+        sent = set(said.sent)
+        return said.made_at < self.parted_at and bool(sent & self.island) and bool(sent - self.island)
 
     def acked(self, said: Said, msgid: int, box: str, now: float) -> None:
         """An ack came: the promise."""
@@ -89,7 +99,7 @@ class Ledger:
         known = account.got.get(token)
         if known is not None:
             self.again[account.name] += 1
-            if known != msgid:
+            if known != msgid and not self.may_be_two(said):
                 self.fault(f"{token} came to {account.name} as {known:016x} and, from {box}, as {msgid:016x}")
             return
         account.got[token] = msgid
@@ -138,7 +148,7 @@ class Ledger:
         for account in self.accounts:
             for token, msgid in account.got.items():
                 said = self.said[token]
-                if said.msgid and said.msgid != msgid:
+                if said.msgid and said.msgid != msgid and not self.may_be_two(said):
                     faults.append(
                         f"{token} was acknowledged by {said.acked_by} as {said.msgid:016x}, and came to"
                         f" {account.name} as {msgid:016x}; sent to {said.sent}"

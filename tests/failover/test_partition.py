@@ -33,6 +33,7 @@ def test_both_sides_of_a_broken_network_go_on_and_agree_within_seconds_of_its_re
         cut_at = time.monotonic()
         for machine in island:
             home.lab.cable(machine, "master", "br1")
+        home.ledger.island, home.ledger.parted_at = frozenset("b"), time.monotonic()
         for node in nodes:
             near = node.box == "b" if node in there.nodes else node.box != "b"
             node.mark(cut_at, anew=not near)
