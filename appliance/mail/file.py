@@ -84,6 +84,11 @@ class IndexFile:
         for suffix in ("", "-wal", "-shm"):
             self.path.with_name(INDEX_NAME + suffix).unlink(missing_ok=True)
 
+    def renew(self) -> None:
+        """Make it anew, so that what was removed is in no part of the file."""
+        self.discard()
+        self.open()
+
     @property
     def connection(self) -> sqlite3.Connection:
         if self._connection is None:

@@ -22,6 +22,8 @@ from appliance.mail.file import Damaged, IndexFile, Row
 from appliance.mail.query import Query
 from appliance.mail.text import plain
 
+SYNC: Final = "nodesync"
+"""In place of the op of what devices tell each other: it is in no place, so that nobody finds it."""
 PER_SECOND: Final = 256
 """Numbers a second has; where more messages are of one second, they take those of the next ones."""
 DAY_S: Final = 86400
@@ -268,7 +270,7 @@ def _add(connection: sqlite3.Connection, entry: Entry) -> bool:
         # the database knows no higher numbers
         content.id if content.id < 1 << 63 else 0,
         content.posted_ms,
-        content.op,
+        SYNC if content.sync else content.op,
         content.sender,
         content.alias,
         content.subject,
@@ -291,8 +293,10 @@ def _add(connection: sqlite3.Connection, entry: Entry) -> bool:
 
 def _words(row: Row) -> tuple[str, str, str, str, str]:
     """The texts of which the index has the words: the same when it is removed as when it was added."""
-    _, node, _, _, _, _, uid, alias, subject, _, _, _, files, _, _, names, body = row
+    _, node, _, _, _, op, uid, alias, subject, _, _, _, files, _, _, names, body = row
     place = f"n{node} files" if files else f"n{node}"
+    if op == SYNC:
+        place = ""
     return place, subject, f"{alias}\n{uid}", names, _unpacked(body)
 
 

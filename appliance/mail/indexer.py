@@ -107,13 +107,14 @@ class Indexer:
         while (left_s := began + every_s - trio.current_time()) > 0 and not self._wanted.is_set():
             with trio.move_on_after(min(left_s, LOOK_S)):
                 await self._wanted.wait()
-            if self.trouble is None and self._waiting() >= BATCH:
+            if self.trouble is None and self._is_much():
                 return
 
-    def _waiting(self) -> int:
-        """About how many messages the index has not."""
-        nodes = (place.node for place in all_places(self._store.site))
-        return sum(max(0, self.size(node)[0] - self._done.get(node, (0, 0))[0]) for node in nodes)
+    def _is_much(self) -> bool:
+        """Whether an archive has gone, or there are enough messages for a batch that the index has not."""
+        nodes = {place.node for place in all_places(self._store.site)}
+        waiting = sum(max(0, self.size(node)[0] - self._done.get(node, (0, 0))[0]) for node in nodes)
+        return waiting >= BATCH or bool(self._done.keys() - nodes)
 
     async def _go(self) -> None:
         known = await self._shelf.use(self._shelf.index.nodes)
@@ -129,7 +130,10 @@ class Indexer:
             if self._done.get(place.node) != size or self._is_due(place.node):
                 await self._follow(place)
                 self._done[place.node] = size
-        await self._forget(known - {place.node for place in here})
+        nodes = {place.node for place in here}
+        await self._forget(known - nodes)
+        for node in self._done.keys() - nodes:
+            del self._done[node]
 
     def _is_due(self, node: int) -> bool:
         return trio.current_time() - self._compared.get(node, trio.current_time()) > COMPARE_EVERY_S
@@ -214,8 +218,9 @@ class Indexer:
                 await self._shelf.use(index.remove, node, ids)
                 await self._rest(began)
             await self._shelf.use(index.forget, node)
-            self._done.pop(node, None)
             self._compared.pop(node, None)
+        if gone and not await self._shelf.use(index.nodes):
+            await self._shelf.use(index.renew)
 
 
 async def first_octets(store: Store, message: Message) -> bytes:

@@ -138,6 +138,13 @@ def test_has_attachment_finds_those_with_attachments(index: Index) -> None:
     assert found(index, "files") == [2, 1]
 
 
+def test_what_devices_tell_each_other_is_not_found(index: Index) -> None:
+    index.add([Entry(1, NS, content("state", "s", nodesync=True)), entry(2, "state")])
+    assert found(index, "") == [2] and index.count(1) == 2
+    index.remove(1, [NS])
+    index.connection.execute("INSERT INTO words (words) VALUES ('integrity-check')")
+
+
 def test_a_time_that_cannot_be_counts_as_when_it_came(index: Index) -> None:
     late, early = entry(1, "word", at_ms=253_402_300_799_000), entry(2, "word", at_ms=0)
     index.add([late, early, entry(3, "word", at_ms=POSTED_MS + 5000)])

@@ -148,17 +148,33 @@ def test_each_box_has_a_mark_of_its_own(tmp_path: Path, monkeypatch: pytest.Monk
     stores.run(main)
 
 
-def test_a_dropped_membership_is_not_found_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_dropped_membership_is_not_found_at_once_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexer, "LOOK_S", 0.02)
+
     async def main() -> None:
         async with kit.home(tmp_path) as home:
+            bob = await stores.member(home.store)
+            await home.mail.keep(bob.member, True)
+            await home.device.post([bob.uid], b"zebra")
             await home.comes("word", "gone")
-            assert await home.found("word") == ["gone"]
+            assert await home.found("word") == ["gone"] and await home.found("zebra") == []
             await home.store.perform(lambda scene: drop_membership(scene, home.membership))
             assert await home.found("word") == []
-            home.mail._indexer._wanted.set()
-            await stores.until(lambda: rows(tmp_path) == 0)
+            await stores.until(lambda: rows(tmp_path) == 2)
+            assert b"zebra" in octets(tmp_path)
+            assert len((await home.mail.search(bob.member, "zebra"))["found"]) == 1
+            await home.mail.keep(bob.member, False)
+            await stores.until(lambda: b"zebra" not in octets(tmp_path))
+            assert rows(tmp_path) == 0
 
     stores.run(main)
+
+
+def octets(folder: Path) -> bytes:
+    """All that is in the files of the index."""
+    return b"".join(path.read_bytes() for path in folder.glob(INDEX_NAME + "*"))
 
 
 def rows(folder: Path) -> int:
