@@ -11,6 +11,8 @@ from appliance.cli.people import at_terminal
 OCTETS_MAX = 32 << 10
 """What a control request has room for, twice."""
 
+MISSING = "no {what} was given: it is read from the standard input, which a serial console does not have"
+
 
 def secret(what: str) -> str:
     """A line that nobody should see, without a trace on the screen. Ends the command if there is none."""
@@ -18,7 +20,7 @@ def secret(what: str) -> str:
         return str(click.prompt(what, hide_input=True, err=True)).strip()
     given = (sys.stdin.readline(OCTETS_MAX) if sys.stdin is not None else "").strip()
     if not given:
-        raise click.ClickException(f"no {what} was given: it is read from the standard input")
+        raise click.ClickException(MISSING.format(what=what))
     return given
 
 
@@ -33,7 +35,7 @@ def pasted(what: str) -> str:
         if not line or (text.strip() and not text.lstrip().startswith("{")) or _is_whole(text):
             break
     if not text.strip():
-        raise click.ClickException(f"no {what} was given: it is read from the standard input")
+        raise click.ClickException(MISSING.format(what=what))
     return text.strip()
 
 

@@ -278,6 +278,13 @@ class Peering:
                 "the key of tls.cert is on that box: have a new one made, put it into the configuration of"
                 " each box, and restart them"
             )
+        elsewhere = self._store.site.memberships.values()
+        sites = {each.fields.get("site") or each.name for each in elsewhere if box.box in each.credentials}
+        if sites:
+            to_do.append(
+                f"it can still log in at {', '.join(sorted(sites))}, as the members who are there: have the"
+                f" people of these sites drop the node pocket-{box.name}"
+            )
         print_of_cert = fingerprint_of(renewed.cert) if renewed is not None else None
         return {"box": box.box, "name": box.name, "cut": cut, "fingerprint": print_of_cert, "to_do": to_do}
 

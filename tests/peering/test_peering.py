@@ -16,8 +16,9 @@ from appliance.peering.identity import follow_identity, make_identity, write_ide
 from appliance.peering.placing import place_of, tell_place
 from appliance.replication.copying import CopyProgress
 from appliance.session.certificate import server_context
-from appliance.site import add_member, place_box, revoke_box, set_identity
+from appliance.site import add_member, place_box, revoke_box, set_credential, set_identity
 from tests.peering.kit import house
+from tests.store.test_relay import membership, perform
 
 FRESH = SimpleNamespace(uid="%+" * 16, secret=bytes(32))
 
@@ -219,6 +220,20 @@ def test_revoking_gives_the_site_another_certificate(tmp_path):
         assert told["fingerprint"].startswith("SHA256:") and told["to_do"] == []
         with pytest.raises(PeeringError, match="revoked already"):
             await box.peering.revoke(home.store.site.boxes[kitchen])
+
+    run(test, tmp_path)
+
+
+def test_who_has_a_box_that_was_put_out_is_still_let_in_at_other_sites(tmp_path):
+    async def test(home, box):
+        kitchen = await home.other("kitchen")
+        number, _ = await membership(home.store, "club")
+        await perform(home.store, set_credential, number, home.store.replica.own, b"sealed")
+        await perform(home.store, set_credential, number, kitchen, b"sealed")
+        told = await box.peering.revoke(home.store.site.boxes[kitchen])
+        assert ["log in at club" in hint and "node pocket-kitchen" in hint for hint in told["to_do"]] == [
+            True
+        ]
 
     run(test, tmp_path)
 
