@@ -233,8 +233,7 @@ def _no_constant(text: str) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = {scrubbed(key).casefold(): _value(value) for key, value in pairs}
-    return {key: value for key, value in found.items() if value is not None}
+    return {scrubbed(key).casefold(): _value(value) for key, value in pairs}
 
 
 def _value(value: Any) -> Any:
