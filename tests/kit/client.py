@@ -85,7 +85,9 @@ class Client(Mailbox):
 
     def other_node(self, node: str) -> Client:
         """Another node of the same member, with this password; not logged in."""
-        return Client(self.box, uid=self.uid, node=node, alias=self.alias)
+        other = Client(self.box, uid=self.uid, node=node, alias=self.alias)
+        other.order = self.order
+        return other
 
     def _connect(self, source: str | None) -> None:
         self.close()

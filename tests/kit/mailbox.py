@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from appliance import wire
 
@@ -65,6 +65,9 @@ class Mailbox:
         self.uid = uid
         self.alias = alias
         self.auto_ack = True
+        self.order: Literal["site", "sender", "none"] = "site"
+        """Ids rise over all senders; or each sender's, but for logins and notes, of which a box that keeps a
+        membership tells under ids of its own; or nothing is expected."""
         self._line: Line | None = None
         self._link = wire.ClientLink()
         self._clear()
@@ -73,7 +76,7 @@ class Mailbox:
         self._inbox: deque[Frame] = deque()
         self._answers: dict[str, deque[Frame]] = defaultdict(deque)
         self._seen: set[str] = set()
-        self._highest = ""
+        self._highest: dict[str, str] = {}
         self._quitting = False
         self.curtains: set[bytes] = set()
 
@@ -241,9 +244,12 @@ class Mailbox:
             assert not self.auto_ack, f"{self}: sent again after its ack: {frame}"
             return
         self._seen.add(number)
-        if frame.op != "user":
-            assert number > self._highest, f"{self}: id not above {self._highest}: {frame}"
-            self._highest = number
+        at_site = self.order == "site"
+        if self.order != "none" and frame.op != "user" and (at_site or frame.op not in ("login", "notify")):
+            whose = "" if at_site else frame["from"]
+            highest = self._highest.get(whose, "")
+            assert number > highest, f"{self}: id not above {highest}: {frame}"
+            self._highest[whose] = number
 
     def _receive(self, within_s: float) -> Frame:
         frame = self.line.frame(within_s)

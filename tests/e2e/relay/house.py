@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from tests.kit import Box, Client, HungUp, Quit, Refused, Silence
@@ -114,11 +115,27 @@ class House:
         """A new member of the household; the uid."""
         return str(self.box.control("member.add", alias=name)["uid"])
 
-    def add(self, member: str, site: Place, name: str, alias: str, address: str = "") -> Membership:
-        """Let `member` become one of that site's, known there by `alias`, here as `name`."""
+    def add(
+        self, member: str, site: Place, name: str, alias: str, address: str = "", *, wait: bool = True
+    ) -> Membership:
+        """Let `member` become one of that site's, known there by `alias`, here as `name`; it is linked then,
+        if the test is to `wait`.
+        """
         at = address or words(site)
-        pocket(self.box, "membership", "add", member, at, "--name", name, "--alias", alias)
-        return Membership(self, member, name, alias, site)
+        seen = self.box.control("membership.look", member=member, address=at)
+        made = self.box.control(
+            "membership.add",
+            member=member,
+            address=at,
+            fingerprint=seen["fingerprint"],
+            name=name,
+            alias=alias,
+        )
+        assert not made["trouble"], made
+        membership = Membership(self, member, name, alias, site)
+        if wait:
+            membership.is_online()
+        return membership
 
     def close(self) -> None:
         self._stack.close()
@@ -134,11 +151,24 @@ class Membership:
     alias: str
     site: Place
 
-    def device(self, label: str, *how: str, box: int = 0) -> Client:
-        """A new device of it, not logged in."""
+    @property
+    def words(self) -> str:
+        """What the box is told that it is about this one."""
+        return f"{self.member}/{self.name}"
+
+    @cached_property
+    def uid(self) -> str:
+        """The member's uid at the site."""
+        return str(self.show()["uid"])
+
+    def device(self, label: str, *typed: str, box: int = 0, **how: Any) -> Client:
+        """A new device of it, not logged in; made by the command, if that is to have options."""
         where = self.house.boxes[box]
-        made = pocket(where, "device", "add", self.member, label, "--membership", self.name, *how)
-        return Client(Kept(where, self.site), uid=made["uid"], node=made["node"], alias=self.alias)
+        if typed:
+            made = pocket(where, "device", "add", self.member, label, "--membership", self.name, *typed)
+        else:
+            made = where.control("device.add", member=self.member, label=label, membership=self.name, **how)
+        return self._client(where, made["uid"], made["node"])
 
     def devices(self, *labels: str) -> list[Client]:
         """New devices, logged in, with nothing pending."""
@@ -149,16 +179,25 @@ class Membership:
 
     def show(self, box: int = 0) -> dict[str, Any]:
         """What the box says of it."""
-        shown: dict[str, Any] = pocket(
-            self.house.boxes[box], "membership", "show", f"{self.member}/{self.name}"
-        )
+        shown: dict[str, Any] = self.house.boxes[box].control("membership.show", membership=self.words)
         return shown
+
+    def is_online(self, box: int = 0, within_s: float = 30.0) -> None:
+        """Wait until the box has a link to the site."""
+        until(lambda: self.show(box)["state"] == "online", "a link to the site", within_s)
+
+    def drop(self) -> None:
+        """The box keeps it no more."""
+        self.house.box.control("membership.drop", membership=self.words)
 
     def at(self, client: Client, box: int) -> Client:
         """The same device, at another box."""
-        return Client(
-            Kept(self.house.boxes[box], self.site), uid=client.uid, node=client.node, alias=client.alias
-        )
+        return self._client(self.house.boxes[box], client.uid, client.node)
+
+    def _client(self, box: Box, uid: str, node: str) -> Client:
+        client = Client(Kept(box, self.site), uid=uid, node=node, alias=self.alias)
+        client.order = "sender"
+        return client
 
 
 @dataclass

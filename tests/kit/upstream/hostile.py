@@ -127,6 +127,6 @@ WITHOUT_END: Final[Mapping[str, Callable[[], Action]]] = {
     "terabytes": _terabytes,
     "half a frame": lambda: Say(b"ffff{"),
     "messages": _small_ones,
-    "garbage": lambda: Endless(os.urandom(1 << 16)),
+    "garbage without end": lambda: Endless(os.urandom(1 << 16)),
 }
 """What is said for as long as the other end takes it, in place of a message."""

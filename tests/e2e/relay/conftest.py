@@ -1,0 +1,81 @@
+"""A household with a membership at a club, of our own make or scripted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+pytest.register_assert_rewrite("tests.e2e.relay.house")
+
+from tests.kit import Box  # noqa: E402
+from tests.kit.upstream import Upstream  # noqa: E402
+
+from .house import CONFIG, House, Membership, remote  # noqa: E402
+
+_houses: list[House] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """A failure shows what the boxes said."""
+    report = yield
+    if report.failed:
+        for house in _houses:
+            for box in house.boxes:
+                report.sections.append((f"box at {box.address}", box.words(20000)))
+    return report
+
+
+@pytest.fixture
+def new_house() -> Iterator[Callable[..., House]]:
+    """Makes households that a test may break."""
+    with ExitStack() as stack:
+
+        def make(count: int = 1, config: str = CONFIG) -> House:
+            house = House(count, config)
+            stack.callback(house.close)
+            _houses.append(house)
+            stack.callback(_houses.remove, house)
+            return house
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def _shared() -> Iterator[House]:
+    house = House()
+    _houses.append(house)
+    yield house
+    _houses.remove(house)
+    house.close()
+
+
+@pytest.fixture
+def house(_shared: House) -> House:
+    """One box, which the tests of a file share and leave running."""
+    return _shared
+
+
+@pytest.fixture
+def club() -> Iterator[Upstream]:
+    """A scripted site."""
+    with Upstream("The club") as site:
+        yield site
+
+
+@pytest.fixture
+def far() -> Iterator[Box]:
+    """A site of our own make, in a process of its own."""
+    with remote() as box:
+        yield box
+
+
+@pytest.fixture
+def ann(house: House, club: Upstream) -> Iterator[Membership]:
+    """Ann's membership at the scripted site; the house has forgotten it afterwards."""
+    membership = house.add(house.member(club.words), club, club.words, "Ann at the club")
+    yield membership
+    membership.drop()
