@@ -38,8 +38,7 @@ def run(folder, *arguments, company=True, alone=True):
     )
 
 
-@pytest.mark.parametrize("company", [True, False])
-@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize(("company", "alone"), [(True, True), (True, False), (False, True)])
 def test_it_passed_if_both_passes_did(tmp_path, company, alone):
     done = run(tmp_path, company=company, alone=alone)
     assert (done.returncode == 0) is (company and alone)
