@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.e2e.test_peers import at, in_sync, join
 from tests.kit import Box, Client, Frame, People, fresh, pocket
 
 FILM = random.Random(5).randbytes(1_500_000)
@@ -68,3 +69,27 @@ def test_what_was_kept_is_there_after_a_kill_and_without_the_index(new_box: Call
     (box.data / "mail.db").write_bytes(b"what a dying card makes of it")
     box.start()
     assert [hit["subject"] for hit in found(box, ann, "word")] == ["two", "one"]
+
+
+def test_every_box_finds_what_any_of_them_has_kept(new_box: Callable[..., Box], tmp_path: Path) -> None:
+    box, other = new_box(), new_box()
+    ann, bob = (Client.register(box, alias=fresh(name)) for name in ("ann", "bob"))
+    pocket(box, "mail", "archive", ann.alias, "on")
+    write(bob, ann, "here", "a word before the other came", [("plan.bin", FILM)])
+    join(other, box)
+    write(bob, ann, "there", "a word since", [("list.txt", b"tent")])
+    in_sync(box, other)
+    bob.close()
+    bob = at(other, bob)
+    bob.login()
+    write(bob, ann, "back", "a word from there")
+    in_sync(box, other)
+    for each in (box, other):
+        assert [hit["subject"] for hit in found(each, ann, "word")] == ["back", "there", "here"]
+    whole = tmp_path / "ann"
+    pocket(other, "mail", "export", ann.alias, "--to", str(whole))
+    lines = [json.loads(line) for line in (whole / "messages" / "000001.jsonl").read_text().splitlines()]
+    assert sorted(line["subject"] for line in lines) == ["back", "here", "there"]
+    files = {a["name"]: (whole / a["file"]).read_bytes() for line in lines for a in line["attachments"]}
+    assert files == {"plan.bin": FILM, "list.txt": b"tent"}
+    assert json.loads(pocket(box, "mail", "export", ann.alias, "--to", str(whole), "--json"))["messages"] == 3
