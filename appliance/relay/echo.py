@@ -33,7 +33,7 @@ class Part:
 @dataclass(frozen=True, slots=True)
 class Copy:
     """A message as the site would have made it: its frame head, and which part of the request's data it has.
-    ``upid``: its id there, 0 where that is not known.
+    ``upid``: the id in its head.
     """
 
     op: str
@@ -94,7 +94,7 @@ def _noted(request: wire.PostNotify, uid: str, item: int, upid: int, posted_ms: 
         request.notesum,
         postid=wire.format_id(upid),
     )
-    return [*made, Copy("notify", 0, head, Part(0, request.notelen))]
+    return [*made, Copy("notify", item, head, Part(0, request.notelen))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,8 @@ class _Other:
     reach: bool = False
     linked: set[int] = field(default_factory=set)
     gone_at: dict[int, float] = field(default_factory=dict)
+    logins: set[int] = field(default_factory=set)
+    """Memberships at whose site it has logged in, of which the site will tell all nodes."""
 
 
 class Others:
@@ -95,6 +97,8 @@ class Others:
             return
         if news.only:
             self._lost(other, other.linked - set(news.memberships))
+        else:
+            other.logins.update(news.memberships)
         other.linked.update(news.memberships)
 
     def _lost(self, other: _Other, memberships: Iterable[int]) -> None:
@@ -111,6 +115,19 @@ class Others:
         """Whether no other box has ever been of this site, but those that are out."""
         return not any(box != self._own and info.cut is None for box, info in self._boxes().items())
 
+    def took_login(self, membership: int) -> bool:
+        """Whether another box has logged in there, and nobody has asked about that login yet."""
+        for other in self._others.values():
+            if membership in other.logins:
+                other.logins.discard(membership)
+                return True
+        return False
+
+    @property
+    def in_touch(self) -> bool:
+        """Whether another box is in reach."""
+        return any(other.reach for other in self._others.values())
+
     def is_keeper(self, membership: int) -> bool:
         """Whether this box is the one that stores what comes from there."""
         boxes = self._boxes()
@@ -119,6 +136,12 @@ class Others:
             info.slot < own.slot and info.cut is None and self._has_link(box, membership)
             for box, info in boxes.items()
             if box != self._own
+        )
+
+    def has_link(self, slot: int, membership: int) -> bool:
+        """Whether the box with that slot is in reach and has a link there."""
+        return any(
+            info.slot == slot and self._has_link(box, membership) for box, info in self._boxes().items()
         )
 
     def given_up(self, slot: int, membership: int, after_s: float) -> bool:

@@ -33,6 +33,7 @@ ANSWER_S = 10.0
 """For an answer that is on its way, and to bring it to the disk."""
 
 NOBODY: tuple[int, ...] = ()
+LOGIN_LOOK_S = 0.05
 MISSED_MAX = 3
 MISSED_PAUSE_S = 60.0
 """A keeper that has not stored several messages in time is not waited for, for so long."""
@@ -84,8 +85,11 @@ class Sorter:
         message = incoming.message
         own = message.from_ == self._uid
         if known:
+            if message.op == "login":
+                now, counts = trio.current_time(), not self._others.alone
+                self._inbound.barrier.login(now, incoming.upid, counts)
             await self._again(incoming, own)
-        elif await self._is_of_box(message, own):
+        elif await self._is_of_box(incoming, own):
             await self._inbound.store(incoming, NOBODY)
         elif own and message.op in ECHOED and await self._is_own(incoming):
             return
@@ -119,16 +123,28 @@ class Sorter:
             node = item.node if item is not None and item.msgid % 16 == self._store.scene.mint.box else 0
         return node if node in self._store.site.nodes else 0
 
-    async def _is_of_box(self, message: wire.Message, own: bool) -> bool:
+    async def _is_of_box(self, incoming: Incoming, own: bool) -> bool:
         """Whether it tells of something that no device has done."""
+        message = incoming.message
         if message.op == "login":
-            return self._inbound.barrier.login(trio.current_time())
+            return await self._is_login_of_box(incoming)
         if message.op == "ohiedit":
             return own and self._presence.is_ours(message)
         label, password = message.fields.get("newnode"), message.fields.get("nodeid")
         if message.op != "user" or not label or not password:
             return False
         return await self._new_node(str(label), str(password))
+
+    async def _is_login_of_box(self, incoming: Incoming) -> bool:
+        """Ours, or that of another box: it says so itself, but perhaps a bit later than the site."""
+        if self._inbound.barrier.login(trio.current_time(), incoming.upid):
+            return True
+        deadline = incoming.came + self._settings.keeper_wait_s
+        while not self._others.took_login(self._membership):
+            if not self._others.in_touch or trio.current_time() >= deadline:
+                return False
+            await trio.sleep(LOGIN_LOOK_S)
+        return True
 
     # copies of own requests
 
@@ -184,7 +200,7 @@ class Sorter:
     async def _is_others(self, item: Item) -> bool:
         """Whether another box is there to say what became of it."""
         slot = item.msgid % 16
-        return slot != self._store.scene.mint.box and not self._others.given_up(slot, self._membership, 0.0)
+        return slot != self._store.scene.mint.box and self._others.has_link(slot, self._membership)
 
     # the keeper
 

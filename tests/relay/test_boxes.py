@@ -1,0 +1,190 @@
+"""A membership on two boxes: each is a node of its own there, and everything is done once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from appliance import wire
+from appliance.relay import barrier, membership
+from tests.kit.plug import Plug
+from tests.kit.upstream import Hold, Upstream
+from tests.relay.house import Device, until
+from tests.relay.household import Side, household
+from tests.store.kit import run
+
+
+@pytest.fixture
+def club(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
+    monkeypatch.setattr(barrier, "QUIET_S", 0.3)
+    monkeypatch.setattr(membership, "AGAIN_S", 0.5)
+    with Upstream("The club") as site:
+        yield site
+
+
+async def both_online(one: Side, two: Side, number: int) -> None:
+    await one.online(number)
+    await two.online(number, 20)
+
+
+def at(side: Side, device: Device) -> Device:
+    """The same device, looked at from that box."""
+    return Device(side, side.store.site.nodes[device.node.number])
+
+
+def test_the_second_box_gets_a_node_of_its_own_and_devices_are_told_nothing(club: Upstream, tmp_path: Path):
+    async def body():
+        async with household(tmp_path) as (one, two, _):
+            number = await one.membership("club", club)
+            phone = await one.device(number)
+            await both_online(one, two, number)
+            ann = club.accounts.members[one.uid(number)]
+            assert [node.label for node in ann.nodes] == ["pocket-box", "pocket-box"]
+            await until(lambda: not any(node.pending() for node in ann.nodes))
+            assert await phone.queue() == [] and await at(two, phone).queue() == []
+            assert club.asked("UserEdit") == 1
+
+    run(body)
+
+
+def test_what_comes_to_both_boxes_is_stored_once(club: Upstream, tmp_path: Path):
+    async def body():
+        async with household(tmp_path) as (one, two, _):
+            number = await one.membership("club", club)
+            phone = await one.device(number)
+            await both_online(one, two, number)
+            bob, ann = club.member("Bob at the club"), club.accounts.members[one.uid(number)]
+            club.post(bob, [ann], *(b"%d" % n for n in range(50)))
+            await until(lambda: not any(node.pending() for node in ann.nodes), 20)
+            for side in (one, two):
+                frames = await at(side, phone).got(50)
+                assert [frame.data for frame in frames] == [b"%d" % n for n in range(50)]
+
+    run(body)
+
+
+def test_a_box_alone_takes_over_what_comes(club: Upstream, tmp_path: Path):
+    async def body():
+        async with household(tmp_path) as (one, two, nursery):
+            number = await one.membership("club", club)
+            phone = await one.device(number)
+            await both_online(one, two, number)
+            bob, ann = club.member("Bob at the club"), club.accounts.members[one.uid(number)]
+            one.die()
+            club.post(bob, [ann], b"while one is gone")
+            (frame,) = await at(two, phone).got(1)
+            assert frame.data == b"while one is gone"
+            await one.come_back(nursery)
+            await until(lambda: not any(node.pending() for node in ann.nodes), 20)
+            for side in (one, two):
+                assert len(await at(side, phone).got(1)) == 1
+
+    run(body)
+
+
+def test_boxes_that_do_not_see_each_other_store_both_and_agree_when_they_meet(club: Upstream, tmp_path: Path):
+    async def body():
+        async with household(tmp_path) as (one, two, nursery):
+            number = await one.membership("club", club)
+            phone = await one.device(number)
+            await both_online(one, two, number)
+            bob, ann = club.member("Bob at the club"), club.accounts.members[one.uid(number)]
+            one.part()
+            two.part()
+            club.post(bob, [ann], b"a", b"b", b"c")
+            for side in (one, two):
+                assert len(await at(side, phone).got(3)) == 3
+            await two.reach(nursery)
+            await one.reach(nursery)
+            await until(
+                lambda: (
+                    one.store.replica.positions() == two.store.replica.positions()
+                    and one.count(phone.node.number) == two.count(phone.node.number) == 3
+                )
+            )
+            ids = [[message.msgid for message in await at(side, phone).queue()] for side in (one, two)]
+            assert ids[0] == ids[1]
+
+    run(body)
+
+
+def test_what_one_box_sends_comes_to_the_others_devices_once(club: Upstream, tmp_path: Path):
+    async def body():
+        async with household(tmp_path) as (one, two, _):
+            number = await one.membership("club", club)
+            phone, laptop = await one.device(number), await one.device(number, "laptop")
+            await both_online(one, two, number)
+            bob, ann = club.member("Bob at the club"), club.accounts.members[one.uid(number)]
+            posts = [await phone.post(b"%d" % n, bob.uid) for n in range(10)]
+            data = b"notemessage"
+            request = wire.PostNotify("1", [wire.Target(bob.uid, 1)], len(data), notelen=4)
+            posts.append(await phone.ask(request, data))
+            for item in posts:
+                await one.outcome(item)
+            await until(lambda: not any(node.pending() for node in ann.nodes), 20)
+            assert club.asked("Post") == 10 and club.asked("PostNotify") == 1
+            for side in (one, two):
+                frames = await at(side, laptop).got(12)
+                assert [f.data for f in frames] == [*(b"%d" % n for n in range(10)), b"message", b"note"]
+                assert await at(side, phone).queue() == []
+
+    run(body)
+
+
+def test_what_a_box_had_sent_before_it_died_is_not_sent_again(club: Upstream, tmp_path: Path):
+    async def body():
+        async with household(tmp_path) as (one, two, nursery):
+            number = await one.membership("club", club)
+            phone, laptop = await one.device(number), await one.device(number, "laptop")
+            await both_online(one, two, number)
+            bob = club.member("Bob at the club")
+            hold = club.on("taken", Hold(), op="Post")
+            item = await phone.post(b"sent and not recorded", bob.uid)
+            await until(lambda: hold.hits)
+            one.die()
+            outcome = await two.outcome(item, 20)
+            assert [m.id for m in club.waiting(bob)] == [outcome.upid]
+            (frame,) = await at(two, laptop).got(1)
+            assert frame["id"] == wire.format_id(outcome.upid)
+            later = await at(two, phone).post(b"later", bob.uid)
+            await two.outcome(later)
+            hold.do.open()
+            await one.come_back(nursery)
+            await both_online(one, two, number)
+            await until(lambda: one.store.replica.positions() == two.store.replica.positions())
+            assert [m.body.octets for m in club.waiting(bob)] == [b"sent and not recorded", b"later"]
+            for side in (one, two):
+                assert len(await at(side, laptop).got(2)) == 2
+
+    run(body)
+
+
+def test_what_a_box_could_not_send_before_it_died_is_sent_by_the_other_in_order(
+    club: Upstream, tmp_path: Path
+):
+    async def body():
+        with Plug(club.address) as plug:
+            async with household(tmp_path) as (one, two, nursery):
+                number = await one.relay.add(one.member, "club", plug.words)
+                phone = await one.device(number)
+                await both_online(one, two, number)
+                bob = club.member("Bob at the club")
+                plug.pull()
+                await until(lambda: not one.relay.state(number)["online"])
+                items = [await phone.post(b"%d" % n, bob.uid) for n in range(20)]
+                await until(lambda: one.store.replica.positions() == two.store.replica.positions())
+                one.die()
+                plug.put_back()
+                for item in items:
+                    await two.outcome(item, 20)
+                assert [m.body.octets for m in club.waiting(bob)] == [b"%d" % n for n in range(20)]
+                await one.come_back(nursery)
+                await both_online(one, two, number)
+                await until(lambda: not any(map(len, [one.relay.state(number)["last_error"]])))
+                await until(lambda: one.store.replica.positions() == two.store.replica.positions())
+                assert club.asked("Post") == 20
+                assert await one.waiting(number) == 0
+
+    run(body)
