@@ -2,7 +2,16 @@
 clock.
 """
 
-from appliance.site.boxes import add_box, heirs, place_box, replace_box, revoke_box, set_identity, tell_lost
+from appliance.site.boxes import (
+    add_box,
+    heirs,
+    place_box,
+    replace_box,
+    revoke_box,
+    set_identity,
+    set_recovery,
+    tell_lost,
+)
 from appliance.site.facts import LASTING, TRAFFIC, Fact, decode_facts, encode_facts
 from appliance.site.memberships import Membership
 from appliance.site.message import EMPTY, RANK_NORMAL, RANK_USER, Decision, Message, Payload, content_digest
@@ -88,6 +97,7 @@ __all__ = [
     "set_identity",
     "set_membership",
     "set_owner",
+    "set_recovery",
     "set_sealing",
     "tell_lost",
     "trim",

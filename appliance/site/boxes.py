@@ -105,6 +105,13 @@ def set_identity(scene: Scene, name: str, cert: str, key: str) -> Decision:
     return Decision(lasting=[facts.IdentitySet(name, cert, key, scene.mint.id())])
 
 
+def set_recovery(scene: Scene, secret: bytes, renew: bool = False) -> Decision:
+    """Give the site the secret that opens its backups, if it has none; ``renew``: also if it has."""
+    if scene.site.recovery is not None and not renew:
+        return Decision()
+    return Decision(lasting=[facts.RecoverySet(secret, scene.mint.id())])
+
+
 @dataclass(frozen=True, slots=True)
 class Gone:
     """A message of which no box has the octets, or the file: ``sender`` is a member's number, ``nodes`` are

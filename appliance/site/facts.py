@@ -153,6 +153,13 @@ class IdentitySet(Fact, tag="identity", frozen=True):
     at: int
 
 
+class RecoverySet(Fact, tag="recovery", frozen=True):
+    """The secret from which follows what opens the site's backups, the same on all boxes."""
+
+    secret: bytes
+    at: int
+
+
 class MembershipAdded(Fact, tag="membership", frozen=True):
     """A member has an account at another site, which the box keeps; ``name`` is what they call it."""
 
@@ -325,6 +332,7 @@ LastingFact = (
     | RelayNodeAdded
     | CredentialSet
     | BoxSealing
+    | RecoverySet
 )
 RelayFact = Relayed | Outgoing | Outcome
 TrafficFact = Sent | Carried | Extended | Acked | Inherited | Requested | RelayFact

@@ -34,6 +34,7 @@ FIELDS: dict[type[facts.Fact], tuple[str, ...]] = {
     facts.RelayNodeAdded: ("node", "member", "membership"),
     facts.CredentialSet: ("membership",),
     facts.BoxSealing: (),
+    facts.RecoverySet: (),
     facts.Sent: ("sender", "nodes"),
     facts.Carried: ("sender", "nodes"),
     facts.Extended: ("sender", "nodes"),

@@ -9,7 +9,7 @@ different orders on different boxes, and end in the same state, because of each 
 - that is made (member, node) there is one, with a number that nobody else gives; of a box that two others
   took in, who had not heard of each other, the first word counts;
 - that ends (a node, a box) the end wins, whatever else was said of it meanwhile;
-- that can be set anew (standing, owner, subject, place of a box, identity) the last word counts;
+- that can be set anew (standing, owner, subject, place of a box, identity, recovery) the last word counts;
 - that has a name, alias or group, the first claim to it counts; the other's is void.
 """
 
@@ -148,6 +148,8 @@ class Site:
         self.sealing: dict[str, tuple[bytes, int]] = {}
         """By box id the X25519 key by which others seal what only it is to read, and when it was set."""
         self.identity: Identity | None = None
+        self.recovery: tuple[bytes, int] | None = None
+        """The secret that opens the site's backups, and when it was set; None while there is none."""
         self.last_number = 0
         self.owner = 0
         """The member whose box it is; 0 if that is nobody yet."""
@@ -314,6 +316,12 @@ class Site:
         self.identity = Identity(fact.name, fact.cert, fact.key, fact.at)
         return [fact]
 
+    def _recovery(self, fact: facts.RecoverySet) -> list[Change]:
+        if self.recovery is not None and self.recovery[1] > fact.at:
+            return []
+        self.recovery = fact.secret, fact.at
+        return [fact]
+
 
 _APPLY: dict[type, Callable[[Site, Any], list[Change]]] = {
     facts.MemberAdded: Site._member,
@@ -334,4 +342,5 @@ _APPLY: dict[type, Callable[[Site, Any], list[Change]]] = {
     facts.RelayNodeAdded: memberships.node_added,
     facts.CredentialSet: memberships.credential_set,
     facts.BoxSealing: memberships.sealing_set,
+    facts.RecoverySet: Site._recovery,
 }

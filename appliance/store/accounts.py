@@ -28,6 +28,8 @@ ACCOUNT_TABLES = (
     "membership",
 )
 """Made of lasting facts alone; those that refer to others come first."""
+META = ("owner", "owner_at", "identity", "recovery")
+"""And in the table ``meta``."""
 
 
 def write(execute: Execute, change: Change) -> list[int]:
@@ -80,7 +82,11 @@ def write(execute: Execute, change: Change) -> list[int]:
                 execute("DELETE FROM team WHERE gid = ?", (change.name,))
             elif change.held:
                 execute("DELETE FROM alias WHERE alias = ?", (change.name,))
-        case facts.BoxAdded() | facts.BoxPlaced() | facts.BoxRevoked() | facts.IdentitySet():
+        case facts.IdentitySet():
+            _set(execute, "identity", facts.encode_facts([change]))
+        case facts.RecoverySet():
+            _set(execute, "recovery", facts.encode_facts([change]))
+        case facts.BoxAdded() | facts.BoxPlaced() | facts.BoxRevoked():
             _write_box(execute, change)
         case _:
             _write_membership(execute, change)
@@ -103,8 +109,6 @@ def _write_box(execute: Execute, change: Change) -> None:
             )
         case facts.BoxRevoked():
             execute("UPDATE peer SET cut = ? WHERE id = ?", (change.seq, change.box))
-        case facts.IdentitySet():
-            _set(execute, "identity", facts.encode_facts([change]))
 
 
 def _write_membership(execute: Execute, change: Change) -> None:
@@ -162,7 +166,7 @@ def _set(execute: Execute, key: str, value: Any) -> None:
 def read(connection: sqlite3.Connection) -> Iterator[LastingFact]:
     """The tables as facts, in an order in which they can be applied."""
     execute = connection.execute
-    meta = dict(execute("SELECT key, value FROM meta WHERE key IN ('owner', 'owner_at', 'identity')"))
+    meta = dict(execute(f"SELECT key, value FROM meta WHERE key IN {META}"))
     for number, uid, at_ms, issuer, subject, audience, at in execute(
         "SELECT number, uid, at_ms, issuer, subject, audience, subject_at FROM member ORDER BY number"
     ):
@@ -196,10 +200,11 @@ def read(connection: sqlite3.Connection) -> Iterator[LastingFact]:
             yield facts.BoxPlaced(box, tuple(addresses.split("\n")) if addresses else (), name, placed_at)
         if cut is not None:
             yield facts.BoxRevoked(box, cut)
-    if identity := meta.get("identity"):
-        for fact in facts.decode_facts(identity):
-            if isinstance(fact, facts.IdentitySet):
-                yield fact
+    for key in ("identity", "recovery"):
+        if encoded := meta.get(key):
+            for fact in facts.decode_facts(encoded):
+                if isinstance(fact, facts.IdentitySet | facts.RecoverySet):
+                    yield fact
 
 
 def _read_memberships(execute: Execute) -> Iterator[LastingFact]:
@@ -225,7 +230,7 @@ def keep_up(connection: sqlite3.Connection) -> bool:
         if row is not None:
             for table in ACCOUNT_TABLES:
                 connection.execute(f"DELETE FROM {table}")
-            connection.execute("DELETE FROM meta WHERE key IN ('owner', 'owner_at', 'identity')")
+            connection.execute(f"DELETE FROM meta WHERE key IN {META}")
             site = Site()
             for entry in read_entries(connection, boxes(connection)):
                 if entry.kind == LASTING:

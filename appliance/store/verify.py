@@ -139,6 +139,8 @@ class _Check:
                     yield f"{name}: {key} is not what the journal says"
         if have.identity != want.identity:
             yield "the site's name or certificate is not what the journal says"
+        if have.recovery != want.recovery:
+            yield "the site's recovery key is not what the journal says"
         if (have.owner, have.owner_at) != (want.owner, want.owner_at):
             yield "the owner is not who the journal says"
         if meta(self._connection, "last_number") != want.last_number:

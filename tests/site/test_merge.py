@@ -130,6 +130,9 @@ class Household:
     def new_identity(self, maker: Maker) -> list[LastingFact]:
         return [facts.IdentitySet(self.draw.choice("ab"), "cert", "key", maker.mint.id())]
 
+    def new_recovery(self, maker: Maker) -> list[LastingFact]:
+        return [facts.RecoverySet(self.draw.choice([b"a", b"b"]), maker.mint.id())]
+
     def new_box(self, maker: Maker) -> list[LastingFact]:
         box = f"box-{maker.number}-{len(self.said[maker.number])}"
         if "both" not in maker.site.boxes and self.draw.random() < 0.5:
@@ -185,6 +188,7 @@ def picture(site: Site) -> dict[str, Any]:
         "uids": {uid: member.number for uid, member in site.uids.items()},
         "boxes": site.boxes,
         "identity": site.identity,
+        "recovery": site.recovery,
         "owner": (site.owner, site.owner_at),
         "last_number": site.last_number,
     }
