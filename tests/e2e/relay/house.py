@@ -7,12 +7,13 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from tests.kit import Box, Client, HungUp, Quit, Refused, Silence
+from tests.kit import Box, Client, HungUp, Quit, Refused, Silence, fresh
 from tests.kit.box import COMMAND
 from tests.kit.line import Line
 from tests.kit.place import Place
@@ -136,6 +137,15 @@ class House:
         if wait:
             membership.is_online()
         return membership
+
+    def add_many(self, site: Place, aliases: Sequence[str]) -> list[Membership]:
+        """A membership each for new members, who are known there by these; they may not be linked yet."""
+
+        def add(alias: str) -> Membership:
+            return self.add(self.member(fresh("member")), site, alias, alias, wait=False)
+
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(add, aliases))
 
     def close(self) -> None:
         self._stack.close()

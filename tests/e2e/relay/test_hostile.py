@@ -88,10 +88,8 @@ def bystanders(house: House, club: Upstream, ann: Membership) -> Iterator[Bystan
 def test_what_a_hostile_site_says_harms_that_membership_alone(house: House, bystanders: Bystanders) -> None:
     box = house.box
     with Upstream("Evil & sons") as evil, ExitStack() as stack:
-        victims = {
-            name: house.add(house.member(fresh("victim")), evil, name, f"victim of {name}", wait=False)
-            for name in [*hostile.ONCE, *hostile.WITHOUT_END]
-        }
+        names = [*hostile.ONCE, *hostile.WITHOUT_END]
+        victims = dict(zip(names, house.add_many(evil, [f"victim of {name}" for name in names]), strict=True))
         for victim in victims.values():
             stack.callback(victim.drop)
         until(lambda: all(evil.linked(v.uid) for v in victims.values()), "all are linked")
@@ -163,7 +161,7 @@ def test_a_site_that_goes_bad_before_the_login_harms_nobody_else(
         sites: dict[str, tuple[Upstream, Membership]] = {}
         for name in BEFORE_LOGIN:
             site = stack.enter_context(Upstream(name))
-            member = house.add(house.member(fresh("guest")), site, name, f"guest of {name}", wait=False)
+            (member,) = house.add_many(site, [f"guest of {name}"])
             stack.callback(member.drop)
             sites[name] = site, member
         until(lambda: all(site.linked(m.uid) for site, m in sites.values()), "all are linked")

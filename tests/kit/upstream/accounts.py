@@ -114,6 +114,7 @@ class Node:
     """Called when there is something to send, while a link is up."""
     linked: bool = False
     acked: int = 0
+    """Deliveries."""
     answers: dict[bytes, tuple[int, tuple[int | None, int | None]]] = field(default_factory=dict)
     """By the octets of a request, the link on which it was made last, and the answer."""
 
@@ -140,8 +141,8 @@ class Node:
         """An ack; False if it is for something else than what is in flight."""
         if self.in_flight is None or wire.format_id(self.in_flight.id) != number:
             return False
+        self.acked += self.in_flight.op == "delivery"
         self.in_flight = None
-        self.acked += 1
         return True
 
     def pending(self) -> list[Message]:
