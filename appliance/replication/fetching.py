@@ -251,6 +251,7 @@ class Fetcher:
             await partial.write(b"".join(pieces))
             fetch.octets = partial.size
             self.octets += octets
+            self._replica.blob_moves(sha)
             if not whole:
                 raise Moved
             await trio.sleep((trio.current_time() - began) * REST_SHARE)

@@ -27,6 +27,8 @@ from appliance.store.errors import DiskFull, StoreBroken, StoreError, Unstorable
 from appliance.store.inbox import Acks, Batch, Inbox
 from appliance.store.jobs import Job, StoreSettings
 from appliance.store.ledger import Ledger
+from appliance.store.order import Order
+from appliance.store.queues import AbsentSent
 from appliance.store.relay import Relay
 from appliance.store.taking import Checked
 from appliance.store.upkeep import Upkeep
@@ -55,6 +57,7 @@ class Owner:
         ledger: Ledger,
         inbox: Inbox,
         copies: Copies,
+        order: Order,
         cache: Cache,
         blobs: Blobs,
         upkeep: Upkeep,
@@ -68,6 +71,7 @@ class Owner:
         self._ledger = ledger
         self._inbox = inbox
         self._copies = copies
+        self._order = order
         self._cache = cache
         self._blobs = blobs
         self._upkeep = upkeep
@@ -119,6 +123,7 @@ class Owner:
                 if self._inbox:
                     await self._cycle()
                 self._copies.expire()
+                self._release_held()
                 await self._upkeep.look()
             self._end(StoreError(STOPPING))
             with trio.CancelScope(shield=True):
@@ -151,7 +156,9 @@ class Owner:
         idle = not self._inbox.jobs
         if not self._stopping and not self._blobs.has_loose:
             idle_s = self._settings.spill_every_s if self._upkeep.spill_weight else math.inf
-            await self._inbox.wait(min(idle_s, self._copies.wait_left_s), self._settings.acks_delay_s)
+            await self._inbox.wait(
+                min(idle_s, self._copies.wait_left_s, self._order.left_s), self._settings.acks_delay_s
+            )
         if idle and self._ledger.commit_s > SLOW_COMMIT_S:
             await trio.sleep(self._ledger.commit_s * GATHER_SHARE)
 
@@ -259,6 +266,9 @@ class Owner:
                 partial(self._tell, jobs[:decided], write.messages),
                 decided,
             )
+        for effect in write.effects:
+            if isinstance(effect, AbsentSent):
+                self._order.begin(effect.fact)
         self.deliver(taken.messages)
         self._relay.told(write.relay)
         for fact in write.changes:
@@ -313,8 +323,20 @@ class Owner:
                 message = message if nodes == message.nodes else structs.replace(message, nodes=nodes)
                 here.append(message)
                 self._cache.put(message)
-        if here:
-            self.publish(here)
+        if go := self._order.keep(here):
+            self.publish(go)
+        self._release_held()
+
+    def _release_held(self) -> None:
+        """What was held back for an earlier message that is here now, or did not come in time."""
+        if free := self._order.release():
+            waits = self._ledger.queues.waits
+            self.publish(
+                [
+                    structs.replace(m, nodes=tuple(node for node in m.nodes if waits(node, m.msgid)))
+                    for m in free
+                ]
+            )
 
 
 def _answer(job: Job, decision: Decision) -> None:

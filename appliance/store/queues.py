@@ -54,9 +54,10 @@ class Excluded:
     some: Container[int]
     held: Container[int]
     absent: Container[int]
+    early: Container[int]
 
     def __contains__(self, msgid: object) -> bool:
-        return msgid in self.some or msgid in self.held or msgid in self.absent
+        return msgid in self.some or msgid in self.held or msgid in self.absent or msgid in self.early
 
 
 @dataclass(slots=True)

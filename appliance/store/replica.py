@@ -18,6 +18,7 @@ from appliance.store.blobs import Blobs
 from appliance.store.digest import state_digest
 from appliance.store.inbox import Batch
 from appliance.store.ledger import Ledger
+from appliance.store.order import Order
 from appliance.store.taking import Checked, check, fits
 
 log = get_logger(__name__)
@@ -40,12 +41,14 @@ class Replica:
         blobs: Blobs,
         publish: Callable[[list[Message]], None],
         submit: Callable[[Batch], None],
+        order: Order,
     ) -> None:
         self.on_entries: list[Callable[[Sequence[Arrival]], None]] = []
         self.trusted: dict[str, bytes] = {}
         """Keys of boxes, besides those that the site knows: a copy begins with nothing."""
         self._ledger = ledger
         self._submit = submit
+        self._order = order
         self._blobs = blobs
         self._publish = publish
 
@@ -208,6 +211,10 @@ class Replica:
                 if octets.msgid in absent:
                     absent[octets.msgid].head = True
             await self._present([octets.msgid for octets in lacking])
+
+    def blob_moves(self, sha: bytes) -> None:
+        """Some of a file has come."""
+        self._order.moved(sha)
 
     async def blob_here(self, sha: bytes) -> None:
         """A file is in its place, and synced: the messages that name it can go out."""

@@ -34,6 +34,7 @@ from appliance.store.inbox import Batch, Inbox
 from appliance.store.jobs import Counts, Job, StoreSettings
 from appliance.store.journal import KEY_NAME, BoxKey
 from appliance.store.ledger import Ledger
+from appliance.store.order import Order
 from appliance.store.owner import Owner
 from appliance.store.queues import Excluded, Queues
 from appliance.store.relay import Relay
@@ -57,6 +58,7 @@ class Store:
         self.cache = Cache(settings.cache_octets)
         self.queues = Queues(settings.queue_messages, settings.queue_octets)
         self.copies = Copies(settings.second_copy_wait_s, self._ring)
+        self.order = Order(lambda: self.queues.absent, trio.current_time)
         self._key_path = folder / KEY_NAME
         self._database = self._open_database(folder / DATABASE_NAME)
         self._ledger = Ledger(self._database, self.queues, self.disk, gaps)
@@ -64,13 +66,14 @@ class Store:
         self.upkeep = Upkeep(
             self._database, self._ledger, self.blobs, self.cache, self.disk, settings, self._committed
         )
-        self.replica = Replica(self._ledger, self.blobs, self._deliver, self._submit_batch)
+        self.replica = Replica(self._ledger, self.blobs, self._deliver, self._submit_batch, self.order)
         self.relay = Relay(self._ledger)
         self.healing = Healing(folder, self._ledger, self.blobs, self.cache, self.replica)
         self._owner = Owner(
             self._ledger,
             self._inbox,
             self.copies,
+            self.order,
             self.cache,
             self.blobs,
             self.upkeep,
@@ -173,8 +176,8 @@ class Store:
         """The first messages of a node's queue in order, less ``exclude``: at most ``limit``, and about
         ``MESSAGE_READ_OCTETS`` in memory; and whether there may be more of them now.
 
-        Those that wait for a second copy, or for their octets, are left out: they are published later. May
-        include messages that were acknowledged since the call.
+        Those that wait for a second copy, for their octets or for an earlier one are left out: they are
+        published later. May include messages that were acknowledged since the call.
         """
         found: list[tuple[int, int]] = []
         pending = self.queues.nodes.get(node)
@@ -195,7 +198,7 @@ class Store:
         """What is not to be delivered to a node now."""
         some = exclude | self._inbox.acked(node)
         held, absent = self.copies.held_ids, self.queues.absent
-        return Excluded(some, held, absent) if held or absent else some
+        return Excluded(some, held, absent, self.order.held) if held or absent or self.order.held else some
 
     async def messages(self, msgids: Sequence[int]) -> list[Message]:
         """Messages by id, in the order asked for, up to about ``MESSAGE_READ_OCTETS``; those that are gone

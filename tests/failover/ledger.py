@@ -63,7 +63,7 @@ class Ledger:
         self.resent = 0
         self.overtaken = 0
         """Large messages that came after a later one of the same node: to a box their octets come after the
-        entries, and others do not wait for them."""
+        entries, and others wait for them no longer than some seconds."""
         self.island: frozenset[str] = frozenset()
         self.parted_at = 0.0
         """Which boxes saw no other ones for a while, and since when."""

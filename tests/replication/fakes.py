@@ -54,6 +54,7 @@ class FakeReplica:
         self.blobs: set[bytes] = set()
         self.due_blobs: dict[bytes, int] = {}
         self.absorbed: list[int] = []
+        self.moved: list[bytes] = []
         self.commits: list[tuple[float, float]] = []
         """When each one began and ended."""
         self.slow_s = 0.0
@@ -183,6 +184,9 @@ class FakeReplica:
     async def octets(self, msgids: Sequence[int]) -> list[Octets]:
         await trio.lowlevel.checkpoint()
         return [self.messages[msgid] for msgid in msgids if msgid in self.messages]
+
+    def blob_moves(self, sha: bytes) -> None:
+        self.moved.append(sha)
 
     async def blob_here(self, sha: bytes) -> None:
         self.blobs.add(sha)
