@@ -30,7 +30,7 @@ from appliance.mail.settings import MailSettings
 from appliance.mail.shelf import Shelf
 from appliance.site import Message, Payload
 from appliance.site.relaying import trim
-from appliance.store import DiskFull, FileDamaged, Store
+from appliance.store import DiskFull, FileDamaged, Store, StoreError
 from appliance.wire import INLINE_MAX
 
 log = get_logger(__name__)
@@ -90,6 +90,10 @@ class Budget:
                     await self.drop_copies()
             except MailError:
                 continue  # the indexer says what is wrong
+            except StoreError:
+                raise
+            except Exception:
+                log.exception("archives cannot be made smaller")
             looks += 1
 
     async def look(self) -> None:

@@ -26,7 +26,7 @@ from appliance.mail.places import Place, all_places, slots
 from appliance.mail.settings import MailSettings
 from appliance.mail.shelf import Shelf
 from appliance.site import Message
-from appliance.store import FileDamaged, Store
+from appliance.store import FileDamaged, Store, StoreError
 
 log = get_logger(__name__)
 
@@ -40,6 +40,10 @@ REST_MIN_S: Final = 0.02
 COMPARE_EVERY_S: Final = 86400.0
 RETRY_S: Final = 60.0
 LOOK_S: Final = 10.0
+
+INTERNAL: Final = (
+    "internal error: archives cannot be searched as they should be: see   pocket log --level error"
+)
 
 Size = tuple[int, int]
 """Messages and octets of a queue."""
@@ -95,6 +99,11 @@ class Indexer:
                 if self.trouble is None:
                     log.warning("the index of the archives is not up to date", error=str(error))
                 self.trouble = str(error)
+            except StoreError:
+                raise
+            except Exception:
+                log.exception("the index of the archives cannot be brought up to date")
+                self.trouble = INTERNAL
             finally:
                 self._round.set()
                 self._round = trio.Event()

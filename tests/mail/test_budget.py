@@ -196,6 +196,23 @@ def test_only_the_box_that_leads_looks(tmp_path: Path, monkeypatch: pytest.Monke
     stores.run(main)
 
 
+def test_a_mistake_of_ours_does_not_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "LOOK_EVERY_S", 0.01)
+
+    async def main() -> None:
+        async with kit.home(tmp_path, budget_octets=1) as home:
+            monkeypatch.setattr(budget, "_enough", None)
+            await home.comes("body", "s")
+            await home.found("")
+            await trio.sleep(0.1)
+            assert len(await shape(home)) == 1
+            monkeypatch.undo()
+            monkeypatch.setattr(budget, "LOOK_EVERY_S", 0.01)
+            await stores.until(lambda: home.store.queues.nodes[home.archive].count == 0)
+
+    stores.run(main)
+
+
 def test_what_two_boxes_trimmed_at_once_is_there_once_again(tmp_path: Path) -> None:
     async def main() -> None:
         async with kit.home(tmp_path) as home:

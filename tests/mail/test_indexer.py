@@ -311,3 +311,21 @@ def test_many_are_taken_in_without_anybody_searching(tmp_path: Path, monkeypatch
             await stores.until(lambda: rows(tmp_path) > 5)
 
     stores.run(main)
+
+
+def test_a_mistake_of_ours_costs_the_index_and_not_the_box(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with kit.home(tmp_path) as home:
+            await home.comes("word", "before")
+            assert await home.found("word") == ["before"]
+            monkeypatch.setattr(indexer, "read", None)
+            await home.comes("word", "after")
+            assert await home.found("word") == ["before"]
+            await stores.until(lambda: bool(home.warned))
+            assert home.warned == [indexer.INTERNAL]
+            monkeypatch.undo()
+            assert await home.found("word") == ["after", "before"]
+
+    stores.run(main)
