@@ -21,11 +21,13 @@ LISTED_AT_ONCE = 2000
 
 class Linked(msgspec.Struct, array_like=True, frozen=True, tag="linked"):
     """The box that says so has links to the sites of these memberships. ``only``: nothing else that it said
-    before holds.
+    before holds. ``ask``: it may have missed what the others said before. ``login``: the link is a new one.
     """
 
     memberships: list[int]
     only: bool = False
+    ask: bool = False
+    login: bool = False
 
 
 class Unlinked(msgspec.Struct, array_like=True, frozen=True, tag="unlinked"):
@@ -64,7 +66,7 @@ class Others:
     def linked(self, membership: int) -> None:
         """There is a link to its site."""
         self._links.add(membership)
-        self.tell(TOPIC, _encode(Linked([membership])))
+        self.tell(TOPIC, _encode(Linked([membership], login=True)))
 
     def unlinked(self, membership: int) -> None:
         self._links.discard(membership)
@@ -77,11 +79,15 @@ class Others:
         other = self._others.setdefault(box, _Other())
         other.reach = up
         if up:
-            links = sorted(self._links)
-            for at in range(0, max(1, len(links)), LISTED_AT_ONCE):
-                self.tell(TOPIC, _encode(Linked(links[at : at + LISTED_AT_ONCE], only=at == 0)))
+            self._list(ask=True)
         else:
             self._lost(other, list(other.linked))
+
+    def _list(self, ask: bool) -> None:
+        links = sorted(self._links)
+        for at in range(0, max(1, len(links)), LISTED_AT_ONCE):
+            first = at == 0
+            self.tell(TOPIC, _encode(Linked(links[at : at + LISTED_AT_ONCE], first, ask and first)))
 
     def heard(self, box: str, topic: str, payload: bytes) -> None:
         """A box told something. What is malformed is left alone."""
@@ -97,9 +103,11 @@ class Others:
             return
         if news.only:
             self._lost(other, other.linked - set(news.memberships))
-        else:
+        if news.login:
             other.logins.update(news.memberships)
         other.linked.update(news.memberships)
+        if news.ask:
+            self._list(ask=False)
 
     def _lost(self, other: _Other, memberships: Iterable[int]) -> None:
         now = self._now()
