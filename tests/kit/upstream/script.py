@@ -20,7 +20,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, Self, TypeVar
 
 STEPS = (
     "connect",
@@ -39,6 +39,9 @@ STEPS = (
 
 class Action:
     """What to do at a step in place of, or before, what is right."""
+
+
+A = TypeVar("A", bound=Action)
 
 
 @dataclass(frozen=True)
@@ -114,12 +117,12 @@ class Hold(Action):
 
 
 @dataclass(eq=False)
-class Rule:
+class Rule(Generic[A]):
     """`do` at `step`, the first `times` times (None: always) after `skip`, where it is about this op, member
     and whatever `where` says of the request, message or octets."""
 
     step: str
-    do: Action
+    do: A
     op: str = ""
     uid: str = ""
     skip: int = 0
@@ -141,7 +144,7 @@ class Rule:
             self._changed.notify_all()
         return True
 
-    def wait(self, hits: int = 1, within_s: float = 20.0) -> Rule:
+    def wait(self, hits: int = 1, within_s: float = 20.0) -> Self:
         """Until it was done so many times; AssertionError if that does not happen."""
         with self._changed:
             met = self._changed.wait_for(lambda: self.hits >= hits, within_s)

@@ -21,7 +21,7 @@ from .accounts import Accounts, Body, Member, Message, Node
 from .answering import say_presence
 from .link import Link
 from .record import Record
-from .script import STEPS, Action, Rule
+from .script import STEPS, A, Action, Rule
 
 
 class Upstream(Background):
@@ -39,7 +39,7 @@ class Upstream(Background):
         self.name = name
         self.accounts = Accounts()
         self.record = Record(keep=record)
-        self.rules: list[Rule] = []
+        self.rules: list[Rule[Any]] = []
         self.login_timeout_s, self.idle_timeout_s, self.resend_s, self.lingers_s = 5.0, 120.0, 30.0, 0.0
         self.auth: int | None = None
         self.authby: list[dict[str, Any]] | None = None
@@ -145,7 +145,7 @@ class Upstream(Background):
 
     # The script
 
-    def on(self, step: str, do: Action, **which: Any) -> Rule:
+    def on(self, step: str, do: A, **which: Any) -> Rule[A]:
         """From now on; see Rule for what may be said of `which`."""
         assert step in STEPS, step
         rule = Rule(step, do, **which)
