@@ -13,6 +13,7 @@ Bounds: ``window_messages`` and ``window_octets`` of what is open, of large data
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -35,6 +36,10 @@ ID_MAX = (1 << 63) - 1
 
 LATELY_MAX = 4096
 ACK_TYPE = "ok"
+
+
+async def _not_wanted(message: wire.Message) -> bool:
+    return False
 
 
 @dataclass(slots=True)
@@ -64,6 +69,8 @@ class Inbound:
     def __init__(self, store: Store, membership: int, settings: RelaySettings) -> None:
         self.barrier = Barrier()
         self.received = 0
+        self.wanted: Callable[[wire.Message], Awaitable[bool]] = _not_wanted
+        """Whether a message is to be had although it is known."""
         self.lately: OrderedDict[int, None] = OrderedDict()
         """Ids of messages by the member that were stored lately as somebody else's."""
         self._store = store
@@ -122,7 +129,7 @@ class Inbound:
         if message.inline:
             payload, pinned = Payload.of(message.data), False
             message.data = b""
-        elif await self._store.relay.known(self._membership, [message.id]):
+        elif await self._is_needless(message):
             await self._skip(upstream, message)
             self._ack(message.id)
             return
@@ -133,6 +140,11 @@ class Inbound:
         self._octets += incoming.octets
         self._queue.append(incoming)
         self._bell.set()
+
+    async def _is_needless(self, message: wire.Message) -> bool:
+        """Whether its data need not even be received."""
+        known = await self._store.relay.known(self._membership, [message.id])
+        return bool(known) and not await self.wanted(message)
 
     def _is_full(self) -> bool:
         return bool(self._open) and (

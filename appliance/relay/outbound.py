@@ -80,6 +80,8 @@ class Outbound:
         self._requests: dict[int, tuple[wire.Request, Message]] = {}
         self._traces: dict[int, Trace | None] = {}
         self._replies: list[Reply] = []
+        self._came = self._given = 0
+        """Replies in this life, and those of them that the store was given."""
         self._bell = trio.Event()
         self._change = trio.Event()
         store.relay.on_outcome.append(self._outcome)
@@ -124,7 +126,7 @@ class Outbound:
         await self._take_new()
 
     async def changed(self, seconds: float) -> None:
-        """Until an outcome is on stable storage, at most so long."""
+        """Until an outcome is on stable storage, or something like it happens; at most so long."""
         with trio.move_on_after(seconds):
             await self._change.wait()
 
@@ -220,7 +222,12 @@ class Outbound:
     def _reply(self, msgid: int, upid: int, posted_ms: int, error: str) -> None:
         item = self.flow.answer(msgid)
         if item is not None:
+            if upid:
+                self.sent[upid] = item.node
+                while len(self.sent) > SENT_MAX:
+                    self.sent.popitem(last=False)
             self._replies.append(Reply(item, upid, posted_ms, error))
+            self._came += 1
             self._bell.set()
             self._wake()
 
@@ -229,7 +236,7 @@ class Outbound:
         while True:
             while self._replies:
                 replies = list(self._replies)
-                upids = [reply.upid for reply in replies if reply.upid]
+                upids = [upid for reply in replies for upid in (reply.upid, reply.item.msgid) if reply.upid]
                 known = await self._store.relay.known(self._membership, upids) if upids else {}
                 for reply in replies:
                     await self._record(reply, known)
@@ -239,19 +246,17 @@ class Outbound:
     async def _record(self, reply: Reply, known: Collection[int]) -> None:
         item = reply.item
         if item.msgid not in self.flow:
-            self._replies.remove(reply)  # another box has said it
+            self._was_given(reply)  # another box has said it
             return
         echoes: list[tuple[Copy, Taken]] = []
         found = self._requests.get(item.msgid) or await self._read(item)
         try:
-            if found is not None and reply.upid and reply.upid not in known and not self._stored(reply.upid):
-                uid = self._store.site.memberships[self._membership].uid
-                for copy in copies(found[0], uid, item.msgid, reply.upid, reply.posted_ms):
+            uid = self._store.site.memberships[self._membership].uid
+            made = copies(found[0], uid, item.msgid, reply.upid, reply.posted_ms) if found is not None else []
+            for copy in made:
+                assert found is not None
+                if copy.upid not in known and not self._stored(copy.upid):
                     echoes.append((copy, await take(self._store.blobs, found[1], copy.part)))
-            if reply.upid:
-                self.sent[reply.upid] = item.node
-                while len(self.sent) > SENT_MAX:
-                    self.sent.popitem(last=False)
             job = Job(
                 partial(self._decide, reply, echoes),
                 partial(self._done, reply, found[0] if found is not None else None, echoes),
@@ -261,7 +266,21 @@ class Outbound:
         except BaseException:
             self._release(echoes)
             raise
+        self._was_given(reply)
+
+    def _was_given(self, reply: Reply) -> None:
         self._replies.remove(reply)
+        self._given += 1
+        self._change.set()
+        self._change = trio.Event()
+
+    async def caught_up(self) -> None:
+        """Until the store was given all answers that have come: what the site says after them is to be after
+        what the other devices get of them.
+        """
+        came = self._came
+        while self._given < came:
+            await self._change.wait()
 
     def _release(self, echoes: list[tuple[Copy, Taken]]) -> None:
         for _, taken in echoes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +130,9 @@ class Relay:
     async def _publish_key(self) -> None:
         known = self._store.site.sealing.get(self._store.key.box)
         if known is None or known[0] != self._key.public:
-            await self._store.perform(lambda scene: set_sealing(scene, self._store.key.box, self._key.public))
+            box, public = self._store.key.box, self._key.public
+            with suppress(StoreError):  # another time
+                await self._store.perform(lambda scene: set_sealing(scene, box, public))
 
     def _secret_of(self, membership: Membership) -> str | None:
         from appliance.relay.sealing import NotSealed

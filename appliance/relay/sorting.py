@@ -67,6 +67,7 @@ class Sorter:
         self._copied: OrderedDict[int, None] = OrderedDict()
         self._missed = 0
         self._alone_until = 0.0
+        inbound.wanted = self._is_copy_for_sender
         store.relay.on_relayed.append(self._relayed)
 
     def forget(self) -> None:
@@ -77,6 +78,7 @@ class Sorter:
         """The sorting task of a link."""
         while True:
             batch = await self._inbound.next_batch()
+            await self._outbound.caught_up()
             known = await self._inbound.known(batch)
             for incoming in batch:
                 await self._sort(incoming, incoming.upid in known)
@@ -88,13 +90,13 @@ class Sorter:
             if message.op == "login":
                 now, counts = trio.current_time(), not self._others.alone
                 self._inbound.barrier.login(now, incoming.upid, counts)
-            await self._again(incoming, own)
+            await self._again(incoming)
         elif await self._is_of_box(incoming, own):
             await self._inbound.store(incoming, NOBODY)
         elif own and message.op in ECHOED and await self._is_own(incoming):
             return
         elif await self._has_keeper(incoming):
-            await self._again(incoming, own)
+            await self._again(incoming)
         else:
             await self._inbound.store(incoming)
 
@@ -103,16 +105,21 @@ class Sorter:
         membership = self._store.site.memberships.get(self._membership)
         return membership.uid if membership is not None else ""
 
-    async def _again(self, incoming: Incoming, own: bool) -> None:
+    async def _again(self, incoming: Incoming) -> None:
         """It is known. As the copy of a request that this box sent it is for the device that made that."""
-        node = await self._sender(incoming.message) if own and incoming.message.op in ECHOED else 0
-        if node and incoming.upid not in self._copied:
+        if await self._is_copy_for_sender(incoming.message):
             self._copied[incoming.upid] = None
             while len(self._copied) > LATELY_MAX:
                 self._copied.popitem(last=False)
+            node = await self._sender(incoming.message)
             await self._inbound.store(incoming, (node,), known=True)
         else:
             self._inbound.done_with(incoming)
+
+    async def _is_copy_for_sender(self, message: wire.Message) -> bool:
+        if message.from_ != self._uid or message.op not in ECHOED or message.id in self._copied:
+            return False
+        return bool(await self._sender(message))
 
     async def _sender(self, message: wire.Message) -> int:
         """The device that made the request of which this is the copy, if this box sent it; else 0."""
@@ -159,7 +166,7 @@ class Sorter:
             await self._inbound.store(incoming, (node,) if node else NOBODY)
             return True
         if upid in self._outbound.sent:
-            await self._again(incoming, own=True)
+            await self._again(incoming)
             return True
         item = await self._outbound.match(trace_in(message), incoming.payload.digest)
         if item is None:
@@ -168,7 +175,7 @@ class Sorter:
             await self._until_answered(item)
             return upid in self._outbound.sent and await self._take_copy(incoming)
         if await self._is_others(item) and await self._is_told(incoming):
-            await self._again(incoming, own=True)
+            await self._again(incoming)
             return True
         try:
             self._outbound.seen(item, upid, wire.parse_posted(message.posted))
@@ -184,7 +191,7 @@ class Sorter:
         return True
 
     async def _take_copy(self, incoming: Incoming) -> bool:
-        await self._again(incoming, own=True)
+        await self._again(incoming)
         return True
 
     async def _is_sent(self, upid: int) -> bool:
