@@ -289,10 +289,18 @@ async def _watch_disk(store: Store, health: Health) -> None:
 
 async def _watch_mail(store: Store, health: Health) -> None:
     while True:
-        devices = (node.number for node in store.site.nodes.values() if node.role == "device")
-        queues = (store.queues.nodes.get(number) for number in devices)
-        health.mail_waiting = sum(pending.count for pending in queues if pending is not None)
+        health.mail_waiting = mail_waiting(store)
         await trio.sleep(MAIL_LOOK_S)
+
+
+def mail_waiting(store: Store) -> int:
+    """Messages that devices have yet to fetch. Often called: queues with nothing in them cost least."""
+    nodes = store.site.nodes
+    return sum(
+        pending.count
+        for number, pending in store.queues.nodes.items()
+        if pending.count and number in nodes and nodes[number].role == "device"
+    )
 
 
 async def _feed_watchdog(store: Store) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trio
 
+from appliance.app import mail_waiting
 from appliance.config import Config
 from appliance.control.mail import MailWords
 from appliance.control.memberships import MembershipWords
@@ -111,6 +112,19 @@ def test_of_the_boxes_in_reach_the_one_with_the_lowest_slot_leads(
     async def main() -> None:
         async with kit.running(tmp_path) as store:
             assert of(store, boxes).leads() is leads
+
+    kit.run(main)
+
+
+def test_what_is_kept_and_what_is_to_be_sent_is_no_mail_that_waits(tmp_path: Any) -> None:
+    async def main() -> None:
+        async with kit.running(tmp_path) as store:
+            number, _ = await membership(store)
+            of_membership = store.site.memberships[number]
+            await come(store, number, 7, nodes=[of_membership.out, of_membership.archive])
+            assert mail_waiting(store) == 0
+            await come(store, number, 8)
+            assert mail_waiting(store) == 2
 
     kit.run(main)
 
