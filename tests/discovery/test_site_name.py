@@ -206,6 +206,7 @@ def test_an_address_that_changes_stays_with_the_holder(lab, site):
     assert holders(*boxes)[1] == 0
 
 
+@pytest.mark.alone
 def test_a_stranger_keeps_the_name_and_gets_no_fight(lab, site):
     a, b, d = lab.machine("a"), lab.machine("b"), lab.machine("d")
     asks, box = resolver(lab), site("a")

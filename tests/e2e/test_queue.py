@@ -279,6 +279,7 @@ def test_one_message_is_in_flight_however_large(hasty_people: People) -> None:
         bob.ack(frame)
 
 
+@pytest.mark.alone
 def test_a_node_that_never_acknowledges_harms_no_other(hasty_people: People) -> None:
     alice, bob, carol = hasty_people.members("alice", "bob", "carol")
     bob.auto_ack = False

@@ -289,6 +289,7 @@ def test_contacts_from_another_thread_are_heard():
     assert watch(mock_pins(), person) == [Gesture.PAIR]
 
 
+@pytest.mark.alone
 def test_a_flood_of_contacts_takes_bounded_memory_and_is_survived():
     sizes = []
 

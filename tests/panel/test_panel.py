@@ -245,6 +245,7 @@ def test_the_walk_tells_of_a_light_that_does_not_work_and_puts_the_others_back(t
     assert content(tmp_path / "ACT")["trigger"] == "mmc0"
 
 
+@pytest.mark.alone
 def test_a_tick_costs_next_to_nothing(pins):
     """20 ticks a second must be nothing to a small machine: one takes 0.1 ms at most here."""
     leds = (Led(pin=17), Led(pin=27, role="mail"), Led(pin=22, role="relay"))
