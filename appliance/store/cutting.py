@@ -38,7 +38,8 @@ CUT_AFTER_NS = DAY_NS
 CARRY_AFTER_NS = 7 * DAY_NS
 CUT_ENTRIES = 20_000
 """Of each box at once, so that others do not wait for long: some 8 MiB of the log."""
-CARRY_OCTETS = 1 << 20
+CARRY_OCTETS = 64 << 10
+"""Of entries at once, so that others do not wait for long: an archive is said again as a whole, each week."""
 
 
 @dataclass(slots=True)
