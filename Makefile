@@ -1,5 +1,6 @@
 # Everything needs python3 3.11 or newer with venv; each target that runs something makes .venv first.
 # Settings: DATA=folder ARGS="..." for run; TESTS="tests/wire -k name" for test; FRAMES=n for fuzz; SCHEDULES=n for soak; PYTHON=python3.12 for all.
+# Of images: BOARD=name; DEV=/dev/sdX for flash; the rest is in image/README.md and goes through the environment.
 
 SHELL   := /bin/bash
 VENV    := .venv
@@ -9,6 +10,8 @@ ARGS    ?=
 TESTS   ?=
 FRAMES  ?= 1000000
 SCHEDULES ?= 5000
+BOARD   ?= rpi
+DEV     ?=
 
 # The first python that is new enough and can make a virtual environment; empty when there is none.
 FIND_PYTHON = for p in $(PYTHON) python3 python3.13 python3.12 python3.11 /usr/bin/python3; do \
@@ -18,8 +21,10 @@ FIND_PYTHON = for p in $(PYTHON) python3 python3.13 python3.12 python3.11 /usr/b
 MADE_FROM := $(shell { cat pyproject.toml; pwd; } | sha256sum | cut -c1-16)
 STAMP     := $(VENV)/made-from-$(MADE_FROM)
 
+BOARDS    := $(sort $(basename $(notdir $(wildcard image/boards/*.toml))))
+
 .DEFAULT_GOAL := help
-.PHONY: help run venv test check bench fuzz soak clean
+.PHONY: help run venv test check bench fuzz soak image flash boot image-test image-repro clean
 
 help:
 	@echo 'make run      serve on 0.0.0.0:4433 with the data in $(DATA); ARGS="--name Home" are given to pocket serve'
@@ -30,6 +35,10 @@ help:
 	@echo 'make fuzz     feed $(FRAMES) damaged frames to the wire code; FRAMES=n'
 	@echo 'make soak     let $(SCHEDULES) random schedules happen to several boxes, then kill and part real ones for long;'
 	@echo '              SCHEDULES=n'
+	@echo 'make image    build the firmware for BOARD=$(BOARD); there are: $(BOARDS)'
+	@echo 'make flash    write it to a card: DEV=/dev/sdX, and WIFI_SSID= WIFI_PSK= SITE_NAME= SSH_KEY= as you like'
+	@echo 'make boot     start it in QEMU, BOARD=virt-amd64 or virt-arm64; PORT=4433 on this machine leads to it'
+	@echo 'make image-test, make image-repro    try it in QEMU; build it twice and compare (many minutes)'
 	@echo 'make clean    remove what make built (never the data)'
 
 run: $(STAMP)
@@ -55,6 +64,22 @@ fuzz: $(STAMP)
 soak: $(STAMP)
 	@$(BIN)/python -m tests.sim --schedules $(SCHEDULES) $(ARGS)
 	@POCKET_SOAK=10 POCKET_KILLS=20 POCKET_APART_S=60 $(BIN)/python -m pytest tests/failover -s
+
+# The building needs root, and what flash and boot do with what was built mostly not.
+image: $(STAMP)
+	@$(BIN)/python -m image build $(BOARD)
+
+flash: $(STAMP)
+	@$(BIN)/python -m image flash $(BOARD) $(DEV)
+
+boot: $(STAMP)
+	@$(BIN)/python -m image boot $(BOARD)
+
+image-test: $(STAMP)
+	@$(BIN)/python -m tests.image.trial $(BOARD)
+
+image-repro: $(STAMP)
+	@$(BIN)/python -m image repro $(BOARD)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,137 @@
+"""Starts an image in QEMU: its ports on loopback, the box's serial console in the terminal, the kernel's
+in a file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from .board import Qemu
+from .build import Build, build_of
+from .errors import ImageError
+
+DISK_OCTETS = 4 << 30
+"""As large as a small card; the image is smaller, so that the data partition has something to grow into."""
+MEMORY_MIB = 1024
+"""That of a Raspberry Pi 4 with the least of it."""
+PROCESSORS = 2
+GUEST_PORTS = {"tmtp": 4433, "ssh": 22}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """An emulated machine with a disk of its own, that lasts from one start to the next."""
+
+    build: Build
+    folder: Path
+    """Disk, sockets and what the kernel says."""
+
+    @property
+    def disk(self) -> Path:
+        return self.folder / "disk.img"
+
+    @property
+    def console(self) -> Path:
+        """The socket of the box's serial console, when it is not in the terminal."""
+        return self.folder / "console.sock"
+
+    @property
+    def monitor(self) -> Path:
+        """The socket of QEMU's monitor."""
+        return self.folder / "monitor.sock"
+
+    @property
+    def kernel_log(self) -> Path:
+        return self.folder / "kernel.log"
+
+    def flash(self) -> None:
+        """A fresh disk with the image."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        copy = ["cp", "--sparse=always", str(self.build.result("disk") / "disk.img"), str(self.disk)]
+        subprocess.run(copy, check=True)
+        os.truncate(self.disk, DISK_OCTETS)
+        (self.folder / "image").write_text(self.build.keys["disk"])
+        for name in ("variables.fd",):
+            (self.folder / name).unlink(missing_ok=True)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the disk is of this build."""
+        told = self.folder / "image"
+        return self.disk.exists() and told.exists() and told.read_text() == self.build.keys["disk"]
+
+    def command(self, ports: dict[str, int], terminal: bool) -> list[str]:
+        """QEMU with its arguments. `ports`: port on 127.0.0.1 for each of GUEST_PORTS that is wanted."""
+        qemu = self.build.machine.qemu
+        if qemu is None:
+            raise ImageError(
+                f"{self.build.machine.name} is no virtual machine: BOARD=virt-amd64 or virt-arm64"
+            )
+        forwards = "".join(
+            f",hostfwd=tcp:127.0.0.1:{port}-:{GUEST_PORTS[name]}" for name, port in ports.items()
+        )
+        if terminal:
+            console = ["-chardev", "stdio,id=console,mux=on,signal=off", "-mon", "chardev=console"]
+        else:
+            console = [
+                *("-chardev", f"socket,id=console,path={self.console},server=on,wait=off"),
+                *("-monitor", f"unix:{self.monitor},server=on,wait=off"),
+            ]
+        return self.build.in_tools(
+            [
+                *(
+                    "TMPDIR=/tmp",
+                    qemu.program,
+                    *qemu.arguments,
+                    "-accel",
+                    "tcg,thread=multi",
+                    "-display",
+                    "none",
+                ),
+                *("-smp", str(PROCESSORS), "-m", str(MEMORY_MIB), *self._firmware(qemu)),
+                *("-drive", f"file={self.disk},format=raw,if=none,id=disk,cache=writeback"),
+                *("-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci"),
+                *("-netdev", f"user,id=net{forwards}", "-device", "virtio-net-pci,netdev=net"),
+                *console,
+                *("-serial", f"file:{self.kernel_log}", "-serial", "chardev:console"),
+            ],
+            self.folder,
+        )
+
+    def _firmware(self, qemu: Qemu) -> list[str]:
+        if "OVMF_CODE" not in qemu.firmware:
+            return ["-bios", qemu.firmware]
+        variables = self.folder / "variables.fd"
+        if not variables.exists():
+            tools = self.build.result("tools") / "root"
+            shutil.copy(str(tools) + qemu.firmware.replace("CODE", "VARS"), variables)
+        return [
+            *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={qemu.firmware}"),
+            *("-drive", f"if=pflash,format=raw,unit=1,file={variables}"),
+        ]
+
+
+def boot(name: str) -> int:
+    """`make boot`: the machine in this terminal, until it is switched off. Its exit status."""
+    build = build_of(name)
+    if not (build.result("disk") / "disk.img").exists():
+        raise ImageError(f"there is no image yet: make image BOARD={name}")
+    machine = Machine(build, build.place / "boot" / name)
+    if os.environ.get("FRESH") or not machine.fresh:
+        print("a fresh disk with this image", flush=True)
+        machine.flash()
+    port = int(os.environ.get("PORT") or 4433)
+    print(
+        f"{name}: TLS at 127.0.0.1:{port}; what the kernel says: {machine.kernel_log}\n"
+        "The serial console of the box is here: press Enter when it has started (a minute or two). "
+        "Ctrl-a x ends the machine.",
+        flush=True,
+    )
+    began = time.monotonic()
+    ended = subprocess.run(machine.command({"tmtp": port}, terminal=True), check=False)
+    print(f"it ran for {time.monotonic() - began:.0f} s")
+    return ended.returncode
