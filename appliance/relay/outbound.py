@@ -136,11 +136,12 @@ class Outbound:
 
     async def _take_new(self) -> None:
         while self._new:
-            new, self._new = self._new, set()
+            new = set(self._new)
             if len(new) <= ONE_BY_ONE:
                 found = [item for msgid in new if (item := await self._store.relay.item(msgid))]
             else:
                 found = await self._store.relay.items(self._membership)
+            self._new -= new  # not before: the link's end may cancel this anywhere above
             own = self._store.scene.mint.box
             for item in found:
                 if not item.answered:

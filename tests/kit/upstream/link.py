@@ -319,13 +319,17 @@ class Link:
     async def _take(self, request: Any) -> Spool:
         datalen = request.datalen if wire.has_data(request) else 0
         spool = Spool(self.site.folder, datalen)
-        if datalen and request.inline:
-            spool.write(request.data)
-            await self._at("data", request.name, spool)
-        while spool.size < datalen:
-            piece = await self._event(self.site.idle_timeout_s)
-            spool.write(piece.octets)
-            await self._at("data", request.name, spool)
+        try:
+            if datalen and request.inline:
+                spool.write(request.data)
+                await self._at("data", request.name, spool)
+            while spool.size < datalen:
+                piece = await self._event(self.site.idle_timeout_s)
+                spool.write(piece.octets)
+                await self._at("data", request.name, spool)
+        except BaseException:
+            spool.body()  # closes its file
+            raise
         return spool
 
     async def _ask(self, request: Any, body: Body, octets: bytes) -> None:
