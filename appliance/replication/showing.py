@@ -49,7 +49,7 @@ async def show(
     context: ssl.SSLContext,
 ) -> None:
     """Show it to the box that refused this one. ``addresses``: of this box."""
-    entries = await _proofs(replica, neighbour.box)
+    entries = await proofs(replica, neighbour.box)
     if not entries:
         return
     link = PeerLink.dialer(identity, neighbour.box, neighbour.info.public)
@@ -69,7 +69,7 @@ async def show(
         log.debug("not shown", peer=neighbour.box, error=str(error))
 
 
-async def _proofs(replica: Replica, box: str) -> list[Arrival]:
+async def proofs(replica: Replica, box: str) -> list[Arrival]:
     """How this box came to the site, the beginning first, and the newest entry of ``box``; no more than fit
     into the frame.
     """

@@ -129,12 +129,12 @@ def test_what_is_shown_is_how_the_caller_came_there_and_the_newest_entry() -> No
         return steps
 
     replica.introductions = introductions
-    shown = trio.run(showing._proofs, replica, OWN.box)
+    shown = trio.run(showing.proofs, replica, OWN.box)
     assert [(a.box, a.seq) for a in shown] == [(OWN.box, 7), (OWN.box, 1), (OWN.box, 3), (SECOND.box, 2)]
     answer, caller = looked(*shown, by=THIRD)
     assert isinstance(answer, Restored) and caller is not None and caller.box == THIRD.box
     steps[SECOND.box] = entry(OWN, 3, *[MemberAdded(n, "u" * 40, 1) for n in range(2000)])
-    shown = trio.run(showing._proofs, replica, OWN.box)
+    shown = trio.run(showing.proofs, replica, OWN.box)
     assert sum(len(arrival.body) for arrival in shown) < SHOWN_OCTETS_MAX
     assert [(a.box, a.seq) for a in shown] == [(OWN.box, 7), (OWN.box, 1), (SECOND.box, 2)]
 

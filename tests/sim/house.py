@@ -16,6 +16,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from appliance import wire
+from appliance.replication import events, showing
+from appliance.replication.judging import Restored
 from appliance.site import (
     Decision,
     Payload,
@@ -303,10 +305,28 @@ class House:
     async def exchange(self, a: Box, b: Box, turns: int | None) -> Line | None:
         """Two boxes talk, until they have nothing to say or so many things have happened."""
         line = self.line(a, b)
+        if line is None:
+            await self.show(a, b)
+            await self.show(b, a)
         if line is not None:
             await (line.run(self.draw) if turns is None else line.run(self.draw, turns))
             await self.see(line)
         return line
+
+    async def show(self, caller: Box, box: Box) -> None:
+        """A box that does not know the caller is shown what it was, if its card is from before."""
+        known = caller.store.site.boxes.get(box.id)
+        if box.gone or known is None or known.cut is not None or caller.id in box.store.site.boxes:
+            return
+        shown = events.Shown(caller.id, await showing.proofs(caller.store.replica, box.id), [])
+        boxes = box.store.site.boxes
+        answer, introduced = await showing.look(box.store.replica, box.key.public, boxes, shown)
+        if isinstance(answer, Restored):
+            assert box.id in self.restored, f"{box} is taken for an old state of itself: {answer}"
+            assert introduced is not None, f"{caller} could not show how it came to the site"
+            self.say(f"{caller} shows {box} that it is an old state of itself")
+            self.counts["old cards shown"] += 1
+            await box.lose()
 
     async def see(self, line: Line) -> None:
         """What became of a link."""

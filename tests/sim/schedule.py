@@ -355,9 +355,8 @@ class Schedule:
         house.forget_unheard()
         for box in house.good:
             others = {other.id for other in house.good} - {box.id}
-            if box.id in house.restored and others - box.store.site.boxes.keys():
-                house.counts["old cards that know no one"] += 1  # who would show it what it is, is refused
-                await box.lose()
+            strangers = others - box.store.site.boxes.keys()
+            assert box.id not in house.restored or not strangers, f"{box} does not know {strangers}"
         for a in house.good:
             for b in house.good:
                 if a is not b:

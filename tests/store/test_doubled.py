@@ -10,6 +10,7 @@ import pytest
 
 from appliance import wire
 from appliance.site import Decision, Payload, add_box
+from appliance.site.facts import MembershipAdded, MembershipDropped, RelayNodeAdded
 from appliance.store import Store, verify
 from tests.store import kit
 from tests.store.kit import Credentials, Device, members, pending
@@ -116,6 +117,21 @@ def test_a_device_whose_password_somebody_has_stays(tmp_path: Path) -> None:
         await twins.meet()
         for store in (twins.a, twins.b):
             assert {one.node, other.node} <= store.site.nodes.keys()
+
+    run(test, tmp_path)
+
+
+def test_a_node_of_a_membership_that_ended_meanwhile_is_not_one_and_nothing_is_wrong(tmp_path: Path) -> None:
+    async def test(twins: Twins) -> None:
+        member, number, node = twins.laptop.member, 1 << 20, (1 << 20) + 17
+        made = MembershipAdded(number, member, "work", 1)
+        await twins.a.perform(lambda scene: Decision(lasting=[made]))
+        await ship(twins.a, twins.b)
+        more = RelayNodeAdded(node, member, number, "tablet", bytes(32), "device", 1)
+        await twins.b.perform(lambda scene: Decision(lasting=[more]))
+        await twins.a.perform(lambda scene: Decision(lasting=[MembershipDropped(number)]))
+        await twins.meet()
+        assert node not in twins.a.site.nodes and node not in twins.b.site.nodes
 
     run(test, tmp_path)
 
