@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.mail.filenames import OCTETS_MAX, safe_name
-from appliance.mail.snippets import LENGTH, snippet
+from appliance.mail.snippets import LENGTH, LOOK_MAX, snippet
 from appliance.mail.text import folded, line, plain
 
 
@@ -88,6 +88,7 @@ def test_a_snippet_shows_what_was_looked_for() -> None:
 def test_a_snippet_without_a_word_is_the_beginning() -> None:
     assert snippet("one two", [("zebra", False)]) == ("one two", [])
     assert snippet("", [("zebra", False)]) == ("", [])
+    assert snippet("lorem " * LOOK_MAX + "zebra", [("zebra", False)])[0].startswith("lorem lorem")
     assert snippet("x" * 1000, [])[0] == "x" * LENGTH + " ..."
 
 
