@@ -72,6 +72,12 @@ class Sealer:
         return _LENGTH.pack(len(sealed) | (_LAST if last else 0)) + sealed
 
 
+def stream_octets(octets: int) -> int:
+    """How long the stream is that so many octets make."""
+    frames = max(1, -(-octets // FRAME_OCTETS))
+    return len(MAGIC) + SALT_OCTETS + octets + frames * (_LENGTH.size + TAG_OCTETS)
+
+
 class Opener:
     """Reads a stream: ``feed`` what is read, and ``finish`` at its end."""
 

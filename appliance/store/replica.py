@@ -234,6 +234,11 @@ class Replica:
             rows = await self._ledger.read(reading.read_messages, list(nodes), 1 << 62)
             self._publish([_with_nodes(message, nodes[message.msgid]) for message in rows])
 
+    async def named_blobs(self) -> set[bytes]:
+        """The files that messages name, by their SHA-256; some may not be here."""
+        async with self._ledger.lock:
+            return await self._ledger.read(reading.blobs)
+
     def saw_clock(self, clock: int) -> None:
         """The clock of another box: ours goes on above it."""
         self._ledger.scene.mint.saw(clock)

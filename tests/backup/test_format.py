@@ -64,7 +64,9 @@ def frames(stream: bytes) -> list[bytes]:
 
 @given(st.lists(octets, max_size=5), st.lists(st.integers(0, 1 << 20), max_size=5))
 def test_what_was_sealed_is_opened_in_whatever_pieces_it_comes(pieces: list[bytes], cuts: list[int]) -> None:
-    assert opened(sealed(pieces), cuts) == b"".join(pieces)
+    stream = sealed(pieces)
+    assert opened(stream, cuts) == b"".join(pieces)
+    assert len(stream) == format.stream_octets(sum(map(len, pieces)))
 
 
 @given(octets, st.integers(0, 1 << 20))
