@@ -46,6 +46,7 @@ class Why(Enum):
     NO_ROOM = "what comes from there does not fit here"
     LEFT = "we left, to look in again later"
     AGAIN = "we left, to log in anew at once"
+    ERROR = "an error in this program"
 
 
 @dataclass(slots=True)
@@ -115,7 +116,7 @@ class Care:
         pause = min(longest, settings.retry_s * 2.0 ** min(failures, 40))
         if why is Why.BUSY:
             pause = min(max(pause, BUSY_S), max(BUSY_LONGEST_S, settings.retry_s))
-        elif why is Why.BROKE:
+        elif why in (Why.BROKE, Why.ERROR):
             pause = max(pause, BROKE_S)
         elif why is Why.NO_ROOM:
             pause = max(pause, NO_ROOM_S)

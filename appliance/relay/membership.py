@@ -17,13 +17,10 @@ from appliance import wire
 from appliance.log import get_logger
 from appliance.relay.care import Care, Why
 from appliance.relay.dialing import connected
+from appliance.relay.ending import Leaving, told_by, why_of
 from appliance.relay.errors import (
     CertificateChanged,
     LoginRefused,
-    NoRoom,
-    RelayError,
-    UpstreamBroke,
-    UpstreamBusy,
     UpstreamLost,
 )
 from appliance.relay.inbound import Inbound
@@ -34,7 +31,7 @@ from appliance.relay.shared import Ear, Shared
 from appliance.relay.sorting import Sorter
 from appliance.relay.upstream import Upstream, said
 from appliance.site import Membership, set_membership
-from appliance.store import FileDamaged, Item, StoreError
+from appliance.store import Item, StoreError
 
 log = get_logger(__name__)
 
@@ -47,14 +44,6 @@ ASK_AGAIN_S = 3600.0
 """For a node of another box, whose password did not come."""
 
 SLOTS = 16
-
-
-class Leaving(RelayError):
-    """We end the link, on purpose."""
-
-    def __init__(self, why: Why) -> None:
-        super().__init__(why.value)
-        self.why = why
 
 
 class Keeping:
@@ -161,24 +150,16 @@ class Keeping:
     async def _try(self) -> None:
         """One link, or what comes of the try. The one place where it ends."""
         self.care.calling()
-        ended: list[tuple[Why, str]] = []
+        why, text = Why.LOST, "the link ended"
         try:
             await self._call()
-        except* Leaving as group:
-            ended.append((_first(group).why, ""))
-        except* CertificateChanged as group:
-            self.offered_pin = _first(group).offered
-            ended.append((Why.CHANGED, str(_first(group))))
-        except* RelayError as group:
-            ended.append(_why(_first(group)))
-        except* FileDamaged as group:
-            ended.append((Why.LOST, str(_first(group))))
-        except* StoreError as group:
-            ended.append((Why.NO_ROOM, str(_first(group))))
         except* Exception as group:
-            log.exception("link to another site ended by an error", membership=self.number)
-            ended.append((Why.LOST, f"an error in this program: {_first(group)!r}"))
-        why, text = ended[0] if ended else (Why.LOST, "the link ended")
+            error = told_by(group)
+            why, text = why_of(error)
+            if isinstance(error, CertificateChanged):
+                self.offered_pin = error.offered
+            elif why is Why.ERROR:
+                log.exception("link to another site ended by an error", membership=self.number)
         if self._leaving is not None:
             why, text = self._leaving, ""
             self._leaving = None
@@ -394,19 +375,3 @@ class Keeping:
             "received": self._inbound.received,
             "online_uids": len(self.presence.online()),
         }
-
-
-def _why(error: RelayError) -> tuple[Why, str]:
-    kinds = {
-        UpstreamBroke: Why.BROKE,
-        UpstreamBusy: Why.BUSY,
-        LoginRefused: Why.REFUSED,
-        NoRoom: Why.NO_ROOM,
-    }
-    return kinds.get(type(error), Why.LOST), str(error)
-
-
-def _first(group: BaseException) -> Any:
-    while isinstance(group, BaseExceptionGroup):
-        group = group.exceptions[0]
-    return group

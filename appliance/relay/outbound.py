@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,7 +24,7 @@ import trio
 from appliance import wire
 from appliance.log import get_logger
 from appliance.relay.echo import Copy, Trace, copies, trace_of, traced_part
-from appliance.relay.errors import NoRoom, UpstreamBroke, UpstreamLost
+from appliance.relay.errors import NoRoom, UpstreamBroke
 from appliance.relay.flow import Flow
 from appliance.relay.parts import Taken, digest_of, take
 from appliance.relay.upstream import Parcel, Upstream, said
@@ -37,6 +38,7 @@ SENT_MAX = 4096
 """Ids of own requests at the site that are kept in mind."""
 
 ONE_BY_ONE = 4
+DAMAGED = "the attachment was damaged on the disk of the box: send it again"
 TOO_LONG = "the request does not fit in a header as this box writes it"
 ID_MAX = (1 << 63) - 1
 
@@ -185,17 +187,20 @@ class Outbound:
                 self._reply(item.msgid, 0, 0, TOO_LONG)
                 continue
             self._requests[item.msgid] = known
-            return Parcel(head, message.size, message.data, message.blob)
+            return Parcel(item.msgid, head, message.size, message.data, message.blob)
 
-    async def damaged(self, error: FileDamaged, parcel: Parcel) -> None:
-        """The file of a request is not what it was: the link that was to send it ends."""
-        if parcel.blob is not None:
-            await self._store.healing.blob_damaged(parcel.blob, why=str(error))
-        raise UpstreamLost(f"an attachment on its way there is damaged: {error}") from error
+    async def damaged(self, parcel: Parcel, error: FileDamaged) -> None:
+        """The file of a request is not what it was. Another box may have it; without one the device is told,
+        so that what it wrote later can go.
+        """
+        assert parcel.blob is not None
+        await self._store.healing.blob_damaged(parcel.blob, why=str(error))
+        if not self._store.copies.boxes:
+            self._reply(parcel.item, 0, 0, DAMAGED)
 
     async def _read(self, item: Item) -> tuple[wire.Request, Message] | None:
         found = await self._store.messages([item.msgid])
-        if not found:
+        if not found or item.msgid in self._store.queues.absent:
             return None
         return wire.request_of(found[0].head), found[0]
 
@@ -256,8 +261,13 @@ class Outbound:
             made = copies(found[0], uid, item.msgid, reply.upid, reply.posted_ms) if found is not None else []
             for copy in made:
                 assert found is not None
-                if copy.upid not in known and not self._stored(copy.upid):
+                if copy.upid in known or self._stored(copy.upid):
+                    continue
+                try:
                     echoes.append((copy, await take(self._store.blobs, found[1], copy.part)))
+                except FileDamaged as error:  # the site has it; the other devices do without
+                    assert found[1].blob is not None
+                    await self._store.healing.blob_damaged(found[1].blob, why=str(error))
             job = Job(
                 partial(self._decide, reply, echoes),
                 partial(self._done, reply, found[0] if found is not None else None, echoes),
@@ -334,6 +344,7 @@ class Outbound:
             if found is None:
                 continue
             request, stored = found
-            if await digest_of(self._store.blobs, stored, traced_part(request)) == digest:
-                return item if item.msgid in self.flow else None
+            with suppress(FileDamaged):
+                if await digest_of(self._store.blobs, stored, traced_part(request)) == digest:
+                    return item if item.msgid in self.flow else None
         return None

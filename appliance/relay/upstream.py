@@ -20,7 +20,7 @@ from appliance import wire
 from appliance.relay.errors import LoginRefused, UpstreamBroke, UpstreamBusy, UpstreamLost
 from appliance.relay.settings import RelaySettings
 from appliance.session import LinkLost, TlsStream
-from appliance.store import Blobs
+from appliance.store import Blobs, FileDamaged
 from appliance.wire import reasons
 
 RECEIVE_OCTETS = 64 << 10
@@ -39,8 +39,9 @@ REFUSALS = (reasons.LOGIN_FAILED, reasons.CORRUPT_BASE32, reasons.AUTHENTICATION
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A request on its way out: a frame head, and its data, in memory or as the blob ``blob``."""
+    """The request ``item`` on its way out: a frame head, and its data, in memory or as the blob ``blob``."""
 
+    item: int
     head: bytes
     size: int
     data: bytes | None
@@ -53,12 +54,8 @@ class Source(Protocol):
     async def next_parcel(self) -> Parcel | None:
         """The next one; None if there is none now: the link is woken when there is."""
 
-
-class Nothing:
-    """No requests."""
-
-    async def next_parcel(self) -> Parcel | None:
-        return None
+    async def damaged(self, parcel: Parcel, error: FileDamaged) -> None:
+        """Its file cannot be read as it was written. The link ends, in the middle of it."""
 
 
 class Upstream:
@@ -207,7 +204,7 @@ class Upstream:
         """Octets that the site's machine has not confirmed yet."""
         return self._stream.unsent()
 
-    async def send_all(self, source: Source, blobs: Blobs | None = None) -> None:
+    async def send_all(self, source: Source, blobs: Blobs) -> None:
         """The writing task: all that is said, all that ``source`` has, pulses, until the link ends. Raises
         ``UpstreamLost``.
         """
@@ -220,7 +217,11 @@ class Upstream:
                 continue
             parcel = await source.next_parcel()
             if parcel is not None:
-                await self._send_parcel(parcel, blobs)
+                try:
+                    await self._send_parcel(parcel, blobs)
+                except FileDamaged as error:
+                    await source.damaged(parcel, error)
+                    raise
                 continue
             if self._bell.is_set():
                 self._bell = trio.Event()
@@ -230,8 +231,8 @@ class Upstream:
             if pause.cancelled_caught:
                 self.say(wire.Pulse())
 
-    async def _send_parcel(self, parcel: Parcel, blobs: Blobs | None) -> None:
-        if parcel.blob is None or blobs is None:
+    async def _send_parcel(self, parcel: Parcel, blobs: Blobs) -> None:
+        if parcel.blob is None:
             await self._send(parcel.head + (parcel.data or b""))
             return
         async with blobs.download(parcel.blob, parcel.size) as file:

@@ -38,10 +38,10 @@ class Device:
     frames: list[bytes] = field(default_factory=list)
     """What it was told beside its queue."""
 
-    async def ask(self, request: wire.Request, data: bytes = b"") -> int:
-        """Into the outbox; the item's id."""
+    async def ask(self, request: wire.Request, data: bytes = b"", raw: bool = False) -> int:
+        """Into the outbox; the item's id. ``raw``: its head is not to be written anew."""
         store = self.house.store
-        request = wire.request_of(_head(request))
+        request = request if raw else wire.request_of(_head(request))
         payload = Payload.of(data) if len(data) <= wire.INLINE_MAX else await upload(store, data)
         key = hashlib.sha256(b"%d" % next(_numbers)).digest()[:16]
         decision = await store.perform(lambda scene: relay_out(scene, self.node, request, payload, key))

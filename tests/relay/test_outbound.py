@@ -154,3 +154,40 @@ def test_an_outbox_outlives_the_box(club: Upstream, tmp_path: Path):
             assert [m.body.octets for m in club.waiting(bob)] == [b"%d" % n for n in range(5)]
 
     run(body)
+
+
+def test_an_attachment_that_the_disk_has_damaged_is_refused_and_holds_up_nothing(
+    club: Upstream, tmp_path: Path
+):
+    async def body():
+        async with house(tmp_path) as home:
+            number = await home.membership("club", club)
+            phone, bob = await home.device(number), club.member("Bob at the club")
+            await home.online(number)
+            club.stop()
+            damaged, later = await phone.post(bytes(200_000), bob.uid), await phone.post(b"later", bob.uid)
+            message = (await home.store.messages([damaged]))[0]
+            assert message.blob is not None
+            home.store.blobs.path(message.blob).write_bytes(b"short")
+            club.start()
+            assert "damaged" in (await home.outcome(damaged)).error
+            assert not (await home.outcome(later)).error
+            assert [m.body.octets for m in club.waiting(bob)] == [b"later"]
+
+    run(body)
+
+
+def test_a_request_that_does_not_fit_in_a_header_as_the_box_writes_it_is_refused(
+    club: Upstream, tmp_path: Path
+):
+    async def body():
+        async with house(tmp_path) as home:
+            number = await home.membership("club", club)
+            phone, bob = await home.device(number), club.member("Bob at the club")
+            head = b'{"op":6,"id":"1","act":"join","gid":"' + b"<" * 20_000 + b'"}'
+            long = wire.request_of(b"%04x" % len(head) + head)
+            item, later = await phone.ask(long, raw=True), await phone.post(b"later", bob.uid)
+            assert "does not fit" in (await home.outcome(item)).error
+            assert not (await home.outcome(later)).error
+
+    run(body)
