@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
+from appliance.relay import care
+from appliance.store import Job
+from appliance.store.disk import Room
 from tests.kit.upstream import Cut, Upstream
 from tests.relay.house import house, until
 from tests.store.kit import run
@@ -67,5 +71,108 @@ def test_a_message_whose_ack_was_lost_is_not_stored_twice(club: Upstream, tmp_pa
             await until(lambda: not club.waiting(ann))
             frames = await phone.got(2)
             assert [frame.data for frame in frames] == [b"one", b"two"]
+
+    run(body)
+
+
+def test_a_site_hears_that_a_message_is_here_only_when_it_is_on_the_disk(
+    club: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async def body():
+        async with house(tmp_path) as home:
+            number = await home.membership("club", club)
+            phone = await home.device(number)
+            await home.online(number)
+            bob, ann = club.member("Bob at the club"), club.accounts.members[home.uid(number)]
+            await until(lambda: not club.waiting(ann))
+            held: list[Job] = []
+
+            async def hold(job: Job) -> None:
+                held.append(job)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(home.store, "submit", hold)
+                club.post(bob, [ann], b"one", b"two")
+                await until(lambda: held)
+                await trio.sleep(0.2)
+                assert len(club.waiting(ann)) == 2 and len(held) == 1
+            await home.store.submit(held[0])
+            await phone.got(2)
+            await until(lambda: not club.waiting(ann))
+
+    run(body)
+
+
+def test_a_full_disk_leaves_messages_at_the_site_until_there_is_room(
+    club: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(care, "NO_ROOM_S", 0.1)
+
+    async def body():
+        async with house(tmp_path) as home:
+            number = await home.membership("club", club)
+            phone = await home.device(number)
+            await home.online(number)
+            bob, ann = club.member("Bob at the club"), club.accounts.members[home.uid(number)]
+            await until(lambda: not club.waiting(ann))
+            full = Room(free=0, total=1 << 30, reserve=1 << 20, missing=0)
+            with monkeypatch.context() as patch:
+                patch.setattr(home.store.disk, "room", lambda: full)
+                club.post(bob, [ann], b"one", bytes(200_000), b"three")
+                await until(lambda: any("disk full" in text for text in home.warnings.values()))
+                await until(lambda: club.asked("Login") >= 3)
+                assert len(club.waiting(ann)) >= 3 and not home.count(phone.node.number)
+            frames = await phone.got(3)
+            assert [len(frame.data) for frame in frames] == [3, 200_000, 5]
+            await until(lambda: not home.warnings)
+
+    run(body)
+
+
+def test_a_message_that_comes_again_while_it_is_being_stored_is_stored_once(
+    club: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async def body():
+        async with house(tmp_path) as home:
+            number = await home.membership("club", club)
+            phone = await home.device(number)
+            await home.online(number)
+            bob, ann = club.member("Bob at the club"), club.accounts.members[home.uid(number)]
+            await until(lambda: not club.waiting(ann))
+            held: list[Job] = []
+
+            async def hold(job: Job) -> None:
+                held.append(job)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(home.store, "submit", hold)
+                club.post(bob, [ann], b"one")
+                await until(lambda: held)
+                club.cut(ann.uid)
+                await home.online(number)
+                await until(lambda: len(club.record.find("delivery", ann.uid)) == 2)
+                await trio.sleep(0.1)
+            for job in held:
+                await home.store.submit(job)
+            await until(lambda: not club.waiting(ann))
+            assert [frame.data for frame in await phone.got(1)] == [b"one"]
+
+    run(body)
+
+
+def test_a_device_in_a_drawer_keeps_the_others_from_nothing(club: Upstream, tmp_path: Path):
+    async def body():
+        async with house(tmp_path, queue_messages=2) as home:
+            number = await home.membership("club", club)
+            drawer, phone = await home.device(number), await home.device(number, "phone")
+            await home.online(number)
+            bob, ann = club.member("Bob at the club"), club.accounts.members[home.uid(number)]
+            for batch in range(3):
+                club.post(bob, [ann], b"a", b"b")
+                await until(lambda: not club.waiting(ann))
+                assert len(await phone.got(2)) == 2, batch
+                await phone.take()
+                await until(lambda: not home.count(phone.node.number))
+            assert home.count(drawer.node.number) == 2 and home.relay.state(number)["online"]
 
     run(body)
