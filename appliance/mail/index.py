@@ -25,7 +25,8 @@ from appliance.mail.text import plain
 SYNC: Final = "nodesync"
 """In place of the op of what devices tell each other: it is in no place, so that nobody finds it."""
 PER_SECOND: Final = 256
-"""Numbers a second has; where more messages are of one second, they take those of the next ones."""
+"""Numbers a second has; where more messages are of one second, they take those of the next ones, after what
+is there of these 16, 256, ... seconds."""
 DAY_S: Final = 86400
 COLUMNS: Final = (
     "number, node, msgid, upid, posted_ms, op, uid, alias, subject, thread, size, kept, files,"
@@ -321,7 +322,7 @@ def _number(connection: sqlite3.Connection, second: int) -> int:
     """The next free number of that time."""
     first = second * PER_SECOND
     sql = "SELECT max(number) FROM message WHERE number BETWEEN ? AND ?"
-    for span in (PER_SECOND, PER_SECOND * DAY_S):
+    for span in (PER_SECOND * 16**step for step in range(6)):
         (last,) = connection.execute(sql, (first, first + span - 1)).fetchone()
         if last is None:
             return first
