@@ -29,34 +29,35 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+def _make(stack: ExitStack) -> Callable[..., House]:
+    def make(count: int = 1, config: str = CONFIG) -> House:
+        house = House(count, config)
+        stack.callback(house.close)
+        _houses.append(house)
+        stack.callback(_houses.remove, house)
+        return house
+
+    return make
+
+
 @pytest.fixture
 def new_house() -> Iterator[Callable[..., House]]:
     """Makes households that a test may break."""
     with ExitStack() as stack:
-
-        def make(count: int = 1, config: str = CONFIG) -> House:
-            house = House(count, config)
-            stack.callback(house.close)
-            _houses.append(house)
-            stack.callback(_houses.remove, house)
-            return house
-
-        yield make
+        yield _make(stack)
 
 
 @pytest.fixture(scope="module")
-def _shared() -> Iterator[House]:
-    house = House()
-    _houses.append(house)
-    yield house
-    _houses.remove(house)
-    house.close()
+def shared_house() -> Iterator[Callable[..., House]]:
+    """Makes households that the tests of a file share and leave running."""
+    with ExitStack() as stack:
+        yield _make(stack)
 
 
-@pytest.fixture
-def house(_shared: House) -> House:
+@pytest.fixture(scope="module")
+def house(shared_house: Callable[..., House]) -> House:
     """One box, which the tests of a file share and leave running."""
-    return _shared
+    return shared_house()
 
 
 @pytest.fixture
