@@ -9,7 +9,8 @@ UserEdit newnode), and a login is told here.
 from __future__ import annotations
 
 import hashlib
-import re
+import secrets
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from functools import partial
 
@@ -19,7 +20,8 @@ from appliance.site import Decision, Message, Node, Payload, Scene, relay_newnod
 from appliance.site.facts import Outcome
 from appliance.store import Item, Job
 
-ID = re.compile(rb'"id":"([0-9a-f]{16})"', re.IGNORECASE)
+TIMES_MAX = 4096
+"""Different requests of a link that are kept in mind, some 200 octets each."""
 
 
 class RelayedRequests(Requests):
@@ -30,8 +32,9 @@ class RelayedRequests(Requests):
         self._waiting = link.service.waiting
         self._asked: dict[int, str] = {}
         """The device's ids of the items that it waits for."""
-        self._times: dict[bytes, int] = {}
-        """How often a request was made on this link: an id may be used again for a new one."""
+        self._times: OrderedDict[bytes, int] = OrderedDict()
+        """How often a request was made on this link, of the last ``TIMES_MAX``: an id may be used again for a
+        new one."""
 
     def end(self) -> None:
         """The link is gone."""
@@ -66,6 +69,9 @@ class RelayedRequests(Requests):
             return
         while known := await self._store.relay.find(self._node.number, key := self._key(request, digest)):
             item = await self._store.relay.item(known)
+            if item is not None and item.answered and type(request) is wire.OhiEdit:
+                key = secrets.token_bytes(KEY_OCTETS)  # the list of then went with the link of then
+                break
             if item is not None and not item.error:  # what was refused is judged anew
                 self._unpin(payloads)
                 self._wait_for(item, request.id)
@@ -85,7 +91,9 @@ class RelayedRequests(Requests):
 
     def _key(self, request: Acked, digest: bytes) -> bytes:
         plain = hashlib.blake2b(request.head + digest, digest_size=KEY_OCTETS).digest()
-        times = self._times[plain] = self._times.get(plain, -1) + 1
+        times = self._times[plain] = self._times.pop(plain, -1) + 1
+        if len(self._times) > TIMES_MAX:
+            self._times.popitem(last=False)
         if not times:
             return plain
         return hashlib.blake2b(plain + times.to_bytes(8, "big"), digest_size=KEY_OCTETS).digest()
@@ -127,11 +135,9 @@ class UpstreamIds:
     def sent(self, messages: Iterable[Message]) -> None:
         """These are on their way to the device."""
         for message in messages:
-            found = ID.search(message.head)
-            if found is not None:
-                ours = self._msgids.setdefault(int(found[1], 16), [])
-                if message.msgid not in ours:
-                    ours.append(message.msgid)
+            ours = self._msgids.setdefault(wire.id_of(message.head), [])
+            if message.msgid not in ours:
+                ours.append(message.msgid)
 
     def acked(self, upid: int) -> list[int]:
         """The device has the message with that id."""

@@ -22,7 +22,7 @@ Rules of this room:
 from . import reasons
 from .base32 import b32decode, b32encode
 from .canonical import canonical_json
-from .client import ClientEvent, ClientLink
+from .client import ClientEvent, ClientLink, id_of
 from .emit import encode_ack, encode_message, encode_ohi
 from .errors import LocalProtocolError, RemoteProtocolError, WireError
 from .link import INLINE_MAX, NEED_DATA, Data, NeedData
@@ -94,6 +94,7 @@ __all__ = [
     "format_id",
     "format_posted",
     "has_data",
+    "id_of",
     "parse_id",
     "parse_posted",
     "reasons",

@@ -200,6 +200,15 @@ def _header(request: Request) -> dict[str, Any]:
     return fields
 
 
+def id_of(head: bytes) -> int:
+    """The id in the frame head of a queued message that a ClientLink let in before, or that we made."""
+    try:
+        found = parse_id(_decode_fast(head[4:]).id)
+    except (MsgspecError, UnicodeDecodeError, RecursionError):
+        found = None
+    return _number(read_header(head[4:], _KINDS)["id"]) if found is None else found
+
+
 def _read_fast(head: bytes) -> AckReply | Message | None:
     """The ack or delivery in a frame head as a good server writes them, or None if that takes a closer
     look.

@@ -8,9 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import trio
 
 from appliance import wire
+from appliance.session import relayed
 from appliance.session.relayed import RelayedRequests, UpstreamIds
 from appliance.session.waiting import UNCLAIMED_MAX, Waiting
 from appliance.site import Message, relay_answered
@@ -138,6 +140,40 @@ def test_what_was_refused_is_judged_anew(tmp_path: Path) -> None:
     test(tmp_path, body)
 
 
+def test_whom_one_announces_oneself_to_is_said_to_the_site_on_each_link(tmp_path: Path) -> None:
+    async def body(store: Store, waiting: Waiting, number: int, device: int) -> None:
+        first = Line(store, waiting, device)
+        await first.ask(wire.OhiEdit("1", ["B"], "init"))
+        (item,) = await store.relay.items(number)
+        first.requests.end()
+        second = Line(store, waiting, device)
+        await second.ask(wire.OhiEdit("1", ["B"], "init"))
+        assert await store.relay.items(number) == [item], "it has not been said yet"
+        await answer(store, number, item.msgid, 0)
+        third = Line(store, waiting, device)
+        await third.ask(wire.OhiEdit("1", ["B"], "init"))
+        (again,) = await store.relay.items(number)
+        await answer(store, number, again.msgid, 0)
+        assert second.frames == third.frames == [wire.encode_ack("1")]
+
+    test(tmp_path, body)
+
+
+def test_a_link_keeps_in_mind_so_many_requests_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relayed, "TIMES_MAX", 2)
+
+    async def body(store: Store, waiting: Waiting, number: int, device: int) -> None:
+        line = Line(store, waiting, device)
+        for id in ("1", "2", "1", "3", "1"):
+            await line.ask(post(id), b"ho")
+        assert [item.id for item in await store.relay.items(number)] == ["1", "2", "1", "3", "1"]
+        assert len(line.requests._times) == 2
+
+    test(tmp_path, body)
+
+
 def test_an_id_that_is_used_again_on_a_link_is_a_new_request(tmp_path: Path) -> None:
     async def body(store: Store, waiting: Waiting, number: int, device: int) -> None:
         line = Line(store, waiting, device)
@@ -204,3 +240,19 @@ def test_messages_are_acknowledged_by_the_ids_of_their_site() -> None:
     assert ids.acked(5) == [16, 48]
     assert ids.acked(5) == []
     assert ids.acked(6) == [32]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"op": "delivery", "id": "0123456789abcdef", "from": "B", "posted": "x"}',
+        '{"Op":"delivery","ID":"0123456789abcdef","From":"B","Posted":"x"}',
+        '{"id":"0000000000000001","op":"member","from":"B","posted":"x","id":"0123456789abcdef"}',
+        '{"for":[{"id":"0000000000000001"}],"from":"B","id":"0123456789abcdef","op":"ohiedit","posted":"x"}',
+    ],
+)
+def test_the_id_is_found_however_the_site_writes_its_headers(text: str) -> None:
+    ids = UpstreamIds()
+    head = b"%04x" % len(text) + text.encode()
+    ids.sent([Message(16, 1, head, 0, b"", None, 0, ())])
+    assert ids.acked(0x0123456789ABCDEF) == [16]
