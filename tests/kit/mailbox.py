@@ -247,7 +247,7 @@ class Mailbox:
             return
         self._seen.add(number)
         at_site = self.order == "site"
-        if self.order != "none" and frame.op != "user" and (at_site or frame.op not in ("login", "notify")):
+        if frame.op != "user" and (at_site or frame.op not in ("login", "notify")):
             whose = "" if at_site else frame["from"]
             highest = self._highest.get(whose, "")
             assert number > highest, f"{self}: id not above {highest}: {frame}"
