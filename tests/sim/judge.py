@@ -135,11 +135,14 @@ def nothing_counts_above_the_cut(house: House, first: Box, views: list[View]) ->
 
 def names_have_one_owner(house: House, positions: dict[str, int]) -> None:
     """The earliest claim, and who lost the name was told so once, by the box where the claim was made: not if
-    that heard of it in a copy, which says nothing.
+    that heard of it in a copy, which says nothing, or knew of no device of that member then.
     """
     claims: dict[str, set[tuple[int, str, int]]] = {}
     makers: dict[tuple[int, str, int], str] = {}
+    made: dict[int, str] = {}
     for maker, fact in house.record.facts(positions):
+        if isinstance(fact, NodeAdded):
+            made[fact.node] = maker
         if isinstance(fact, AliasAdded):
             claim = fact.at, "alias", fact.member
             claims.setdefault(fact.alias, set()).add(claim)
@@ -174,8 +177,9 @@ def names_have_one_owner(house: House, positions: dict[str, int]) -> None:
             same = sum(other[1:] == loser[1:] for other in losers)
             alive = house.box_of(makers[loser]) in house.good and makers[loser] not in house.copied
             if loser[1] == "alias" and alive and same == 1:
-                has_nodes = house.good[0].store.site.members[loser[2]].nodes
-                assert count == 1 or not has_nodes, f"{name}: {loser} was told {count} times"
+                nodes = house.good[0].store.site.members[loser[2]].nodes
+                known = [node for node in nodes if made[node] == makers[loser]]
+                assert count == 1 or not known, f"{name}: {loser} was told {count} times"
             if loser[1] == "alias" and same == 1:
                 assert count <= 1, f"{name}: {loser} was told {count} times"
 
