@@ -22,7 +22,8 @@ import trio
 from appliance.health import Health
 from appliance.log import get_logger
 from appliance.peering.standing import LINKED, Standing
-from appliance.site.boxes import tell_gone
+from appliance.site import Decision, Scene
+from appliance.site.boxes import Gone, give_up
 from appliance.site.mint import BOXES
 from appliance.store import Store, StoreError
 
@@ -112,12 +113,11 @@ class Losses:
         names = sorted({self._standing.known[box].name for msgid in msgids for box in self._makers(msgid)})
         try:
             gone = await self._store.replica.gone(msgids)
-            for one in gone:
-                for node in one.nodes:
-                    self._store.ack(node, one.msgid)
-            await self._store.perform(partial(tell_gone, gone=gone, boxes=names))
+            problem = (await self._store.perform(partial(self._decide, gone=gone, boxes=names))).error
         except StoreError as error:
-            log.warning("what was lost could not be given up", error=str(error))
+            problem = str(error)
+        if problem is not None:
+            log.warning("what was lost could not be given up", error=problem)
             return
         if gone:
             shown = f"{len(gone)} message{'s' if len(gone) > 1 else ''}"
@@ -128,6 +128,11 @@ class Losses:
                 f"what was in {shown} is lost with box {' and '.join(names)}, which alone had it; who sent it"
                 " was told to send it again",
             )
+
+    def _decide(self, scene: Scene, gone: Sequence[Gone], boxes: Sequence[str]) -> Decision:
+        """Some may have come while this waited for its commit."""
+        lacking = set(self._store.replica.lacking())
+        return give_up(scene, [one for one in gone if one.msgid in lacking], boxes)
 
     def _missing(self, lacking: list[int]) -> str | None:
         """What waits for something that only a box out of reach can have, and what to do."""

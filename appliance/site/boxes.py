@@ -149,9 +149,12 @@ def tell_lost(scene: Scene, lost: NameLost) -> Decision:
     return decision
 
 
-def tell_gone(scene: Scene, gone: Sequence[Gone], boxes: Sequence[str]) -> Decision:
-    """Tell members that what they sent is lost with a box: a message from themselves to all their devices."""
-    decision = Decision(posted_ms=scene.now_ms)
+def give_up(scene: Scene, gone: Sequence[Gone], boxes: Sequence[str]) -> Decision:
+    """Nobody waits any more for what is lost with a box, and who sent it is told: a message from themselves
+    to all their devices.
+    """
+    acks = [(node, one.msgid) for one in gone for node in one.nodes if node in scene.site.nodes]
+    decision = Decision(posted_ms=scene.now_ms, acks=acks)
     by_sender: dict[int, list[Gone]] = {}
     for one in gone:
         by_sender.setdefault(one.sender, []).append(one)

@@ -364,8 +364,8 @@ class Ledger:
             if decision.relay:
                 write.traffic += decision.relay
                 write.relay += decision.relay
-            for acked in decision.acks:
-                self._ack_for(*acked, write)
+            if decision.acks:
+                self._ack_for(decision.acks, write)
             if key is not None and decision.error is None:
                 sent = decision.messages
                 others: tuple[int, ...] = ()
@@ -377,12 +377,15 @@ class Ledger:
                 links[key] = job.link
         return links, len(jobs)
 
-    def _ack_for(self, node: int, msgid: int, write: Write) -> None:
-        """A decision says that a node has a message."""
-        write.traffic.append(Acked(node, (msgid,)))
-        if not self.queues.is_recent(node, msgid):
-            rows = write.quiet_acks if msgid in self.queues.absent else write.acks
-            rows.append((node, msgid))
+    def _ack_for(self, acks: Sequence[tuple[int, int]], write: Write) -> None:
+        """A decision says which node has which message."""
+        by_node: dict[int, list[int]] = {}
+        for node, msgid in acks:
+            by_node.setdefault(node, []).append(msgid)
+            if not self.queues.is_recent(node, msgid):
+                rows = write.quiet_acks if msgid in self.queues.absent else write.acks
+                rows.append((node, msgid))
+        write.traffic += [Acked(node, tuple(msgids)) for node, msgids in by_node.items()]
 
     def _decide(self, job: Job, low: bool) -> Decision:
         if low and job.takes_room:

@@ -20,6 +20,7 @@ from appliance.peering.losses import Losses
 from appliance.peering.standing import Standing
 from appliance.session import LinkLost
 from appliance.site import Box, revoke_box
+from appliance.store import DiskFull
 from tests.replication.household import Home, until
 from tests.replication.test_stores import RealBox, first_box, join, same
 from tests.store.kit import member, pending
@@ -155,6 +156,32 @@ def test_what_one_of_them_has_is_not_given_up(home):
             for box in (a, b):
                 assert len(await pending(box.store, bob.node)) == 1
                 assert len(await pending(box.store, alice.node)) == 1
+
+    trio.run(main)
+
+
+def test_what_cannot_be_given_up_for_want_of_room_is_given_up_later_and_its_sender_told(home, monkeypatch):
+    async def main():
+        async with three(home) as (a, b, c, alice, bob):
+            await dies_with_files(a, c, alice, bob)
+            await until(b.store.replica.lacking)
+            speaker = a if a.id < b.id else b
+            real, refused = speaker.store._database.commit, 0
+
+            def commit(write):
+                nonlocal refused
+                if write.quiet_acks and not refused:
+                    refused += 1
+                    raise DiskFull("the disk is full")
+                return real(write)
+
+            monkeypatch.setattr(speaker.store._database, "commit", commit)
+            await revoke(b, c)
+            await until(lambda: not a.store.replica.lacking() and not b.store.replica.lacking())
+            await until(lambda: same(a, b))
+            assert refused == 1
+            (letter,) = await pending(speaker.store, alice.node)
+            assert b"is lost" in (letter.data or b"")
 
     trio.run(main)
 
