@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from appliance.mail import Mail, MailError, MailSettings, indexer
 from appliance.mail.file import INDEX_NAME
+from appliance.mail.index import Entry
 from appliance.site import Message
 from appliance.site.relaying import drop_membership, set_archive, trim
 from appliance.store.disk import Disk, Room
@@ -52,16 +55,29 @@ def test_many_are_taken_in_by_batches_of_messages_and_octets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(indexer, "BATCH", 8)
-    monkeypatch.setattr(indexer, "BATCH_OCTETS", 2000)
+    monkeypatch.setattr(indexer, "BATCH_OCTETS", 1000)
     monkeypatch.setattr(indexer, "IDS", 10)
     monkeypatch.setattr(indexer, "REST_MIN_S", 0.0)
 
     async def main() -> None:
         async with kit.home(tmp_path) as home:
-            for n in range(50):
-                await home.comes("word " * (200 if n % 7 == 0 else 1), f"s{n}")
+            assert await home.found("word") == []
+            added: list[int] = []
+            add = home.mail._shelf.index.add
+
+            def counted(entries: Iterable[Entry], *args: Any) -> int:
+                some = list(entries)
+                added.append(len(some))
+                return add(some, *args)
+
+            monkeypatch.setattr(home.mail._shelf.index, "add", counted)
+            sent = [await home.comes("word " * (500 if n == 25 else 1), f"s{n}") for n in range(50)]
             found = (await home.mail.search(home.member, "word", limit=100))["found"]
             assert [hit["subject"] for hit in found] == [f"s{n}" for n in reversed(range(50))]
+            assert sum(added) == 50 and max(added) < 8 and added[0] == added[1]
+            gone = sent[43].msgid
+            await home.store.perform(lambda scene: trim(scene, home.archive, gone, b"", None))
+            assert "s43" not in await home.found("word")
 
     stores.run(main)
 
