@@ -152,8 +152,10 @@ class Outbound:
     def _outcome(self, outcome: object) -> None:
         """An item was answered: here, or to another box."""
         msgid = getattr(outcome, "msgid", 0)
-        if msgid not in self.flow:
-            return
+        if msgid in self.flow:
+            self._settle(msgid)
+
+    def _settle(self, msgid: int) -> None:
         self.flow.settled(msgid)
         self._requests.pop(msgid, None)
         self._traces.pop(msgid, None)
@@ -171,6 +173,9 @@ class Outbound:
             upstream = self._upstream
             if item is None or upstream is None or upstream.wire.state is not wire.State.LOGGED_IN:
                 return None
+            if not await self._store.relay.is_due(item):  # another box had it from the device, too
+                self._settle(item.msgid)
+                continue
             known = await self._read(item)
             if known is None:
                 self.flow.absent(item.msgid)

@@ -99,6 +99,16 @@ class Relay:
             if self._ledger.queues.is_recent(of.out, item.msgid) or (of.out, item.msgid) in there
         ]
 
+    async def is_due(self, item: Item) -> bool:
+        """Whether an item is still in the queue ``out``: of two that are the same request one is not."""
+        of, queues = self._ledger.site.memberships.get(item.membership), self._ledger.queues
+        if of is None:
+            return False
+        if queues.is_recent(of.out, item.msgid) or item.msgid in queues.absent:
+            return True
+        async with self._ledger.lock:
+            return bool(await self._ledger.read(reading.in_queues, [(of.out, item.msgid)]))
+
     async def archived(self, node: int, slot: int, after: int, limit: int) -> list[Message]:
         """What an archive has of the box with that slot, above the id ``after``: the next ones in order, at
         most ``limit`` and some ``ARCHIVED_OCTETS``. Those whose octets have yet to come are left out.

@@ -38,12 +38,14 @@ class Device:
     frames: list[bytes] = field(default_factory=list)
     """What it was told beside its queue."""
 
-    async def ask(self, request: wire.Request, data: bytes = b"", raw: bool = False) -> int:
-        """Into the outbox; the item's id. ``raw``: its head is not to be written anew."""
+    async def ask(self, request: wire.Request, data: bytes = b"", raw: bool = False, key: bytes = b"") -> int:
+        """Into the outbox; the item's id. ``raw``: its head is not to be written anew. ``key``: what it is
+        told from others by.
+        """
         store = self.house.store
         request = request if raw else wire.request_of(_head(request))
         payload = Payload.of(data) if len(data) <= wire.INLINE_MAX else await upload(store, data)
-        key = hashlib.sha256(b"%d" % next(_numbers)).digest()[:16]
+        key = key or hashlib.sha256(b"%d" % next(_numbers)).digest()[:16]
         decision = await store.perform(lambda scene: relay_out(scene, self.node, request, payload, key))
         if payload.data is None:
             store.blobs.unpin(payload.digest)

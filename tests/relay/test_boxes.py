@@ -188,3 +188,32 @@ def test_what_a_box_could_not_send_before_it_died_is_sent_by_the_other_in_order(
                 assert await one.waiting(number) == 0
 
     run(body)
+
+
+def test_a_request_that_two_boxes_took_while_they_did_not_see_each_other_is_sent_once(
+    club: Upstream, tmp_path: Path
+):
+    async def body():
+        with Plug(club.address) as plug:
+            async with household(tmp_path) as (one, two, nursery):
+                number = await one.relay.add(one.member, "club", plug.words)
+                phone = await one.device(number)
+                await both_online(one, two, number)
+                bob = club.member("Bob at the club")
+                plug.pull()
+                for side in (one, two):
+                    await until(lambda side=side: not side.relay.state(number)["online"])
+                    side.part()
+                request = wire.Post("1", [wire.Target(bob.uid, 1)], 5)
+                for side in (one, two):
+                    await at(side, phone).ask(request, b"hello", key=bytes(16))
+                later = await at(two, phone).post(b"later", bob.uid)
+                await two.reach(nursery)
+                await one.reach(nursery)
+                await until(lambda: one.store.replica.positions() == two.store.replica.positions())
+                plug.put_back()
+                await two.outcome(later, 20)
+                await until(lambda: len(club.waiting(bob)) == 2)
+                assert sorted(m.body.octets for m in club.waiting(bob)) == [b"hello", b"later"]
+
+    run(body)
