@@ -74,7 +74,7 @@ def test_many_are_taken_in_by_batches_of_messages_and_octets(
             sent = [await home.comes("word " * (500 if n == 25 else 1), f"s{n}") for n in range(50)]
             found = (await home.mail.search(home.member, "word", limit=100))["found"]
             assert [hit["subject"] for hit in found] == [f"s{n}" for n in reversed(range(50))]
-            assert sum(added) == 50 and max(added) < 8 and added[0] == added[1]
+            assert sum(added) == 50 and max(added) < 8
             gone = sent[43].msgid
             await home.store.perform(lambda scene: trim(scene, home.archive, gone, b"", None))
             assert "s43" not in await home.found("word")
