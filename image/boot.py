@@ -51,10 +51,10 @@ class Machine:
     def flash(self) -> None:
         """A fresh disk with the image."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        copy = ["cp", "--sparse=always", str(self.build.result("disk") / "disk.img"), str(self.disk)]
+        copy = ["cp", "--sparse=always", str(self.build.last("disk") / "disk.img"), str(self.disk)]
         subprocess.run(copy, check=True)
         os.truncate(self.disk, DISK_OCTETS)
-        (self.folder / "image").write_text(self.build.keys["disk"])
+        (self.folder / "image").write_text(self.build.last("disk").name)
         for name in ("variables.fd",):
             (self.folder / name).unlink(missing_ok=True)
 
@@ -62,7 +62,7 @@ class Machine:
     def fresh(self) -> bool:
         """Whether the disk is of this build."""
         told = self.folder / "image"
-        return self.disk.exists() and told.exists() and told.read_text() == self.build.keys["disk"]
+        return self.disk.exists() and told.exists() and told.read_text() == self.build.last("disk").name
 
     def command(self, ports: dict[str, int], terminal: bool) -> list[str]:
         """QEMU with its arguments. `ports`: port on 127.0.0.1 for each of GUEST_PORTS that is wanted."""
@@ -107,7 +107,7 @@ class Machine:
             return ["-bios", qemu.firmware]
         variables = self.folder / "variables.fd"
         if not variables.exists():
-            tools = self.build.result("tools") / "root"
+            tools = self.build.last("tools") / "root"
             shutil.copy(str(tools) + qemu.firmware.replace("CODE", "VARS"), variables)
         return [
             *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={qemu.firmware}"),
@@ -118,8 +118,6 @@ class Machine:
 def boot(name: str) -> int:
     """`make boot`: the machine in this terminal, until it is switched off. Its exit status."""
     build = build_of(name)
-    if not (build.result("disk") / "disk.img").exists():
-        raise ImageError(f"there is no image yet: make image BOARD={name}")
     machine = Machine(build, build.place / "boot" / name)
     if os.environ.get("FRESH") or not machine.fresh:
         print("a fresh disk with this image", flush=True)

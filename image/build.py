@@ -117,6 +117,15 @@ class Build:
         """The folder of a step's results."""
         return self.place / "cache" / f"{name}-{self.keys[name]}"
 
+    def last(self, name: str) -> Path:
+        """The folder of a step's results in the last build of this board, whatever has changed since.
+        ImageError if there was none."""
+        used = self.place / "used" / self.machine.name
+        for entry in used.read_text().split() if used.exists() else []:
+            if entry.rsplit("-", 1)[0] == name and (self.place / "cache" / entry).exists():
+                return self.place / "cache" / entry
+        raise ImageError(f"there is no image yet: make image BOARD={self.machine.name}")
+
     def files(self, step: Step) -> list[Path]:
         """All files that the step reads, sorted; a name that is not there counts as empty."""
         script = f"image/steps/{step.name}.sh"
@@ -239,12 +248,15 @@ class Build:
             raise ImageError("\n".join([*last, f"the step {step.name} failed; all it said is in {log}"]))
         work.rename(target)
 
+    def _tools(self) -> Path:
+        return self.result("tools") if self.result("tools").exists() else self.last("tools")
+
     def in_tools(self, words: list[str], *folders: Path) -> list[str]:
         """The command that runs `words` (as for env: settings, then a command) in the tools folder."""
         shared = {REPO, self.place, keys_folder(), *folders}
         keys_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
         return [
-            *(str(HERE / "lib" / "tools-chroot.sh"), str(self.result("tools") / "root")),
+            *(str(HERE / "lib" / "tools-chroot.sh"), str(self._tools() / "root")),
             *map(str, sorted(shared)),
             *("--", "env", "-i", "HOME=/root", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"),
             *("DEBIAN_FRONTEND=noninteractive", f"TERM={os.environ.get('TERM', 'dumb')}", *words),

@@ -293,10 +293,8 @@ def put_preset(build: Build, target: Path, content: str) -> None:
 def flash(name: str, where: str) -> None:
     """`make flash`: the image of that board onto the disk at `where`, with what the environment presets."""
     build = build_of(name)
-    base = build.result("pack") / f"pocket-{name}-{build.settings['VERSION']}"
-    image, bmap = Path(f"{base}.img.zst"), Path(f"{base}.bmap")
-    if not image.exists():
-        raise ImageError(f"there is no image of this checkout yet: make image BOARD={name}")
+    image = next(build.last("pack").glob("*.img.zst"))
+    bmap = Path(str(image).removesuffix(".img.zst") + ".bmap")
     if not where:
         raise ImageError("say which disk: make flash DEV=/dev/sdX; lsblk shows what there is")
     content = preset(os.environ)
@@ -307,7 +305,7 @@ def flash(name: str, where: str) -> None:
         f"{image.name} -> {target.path}: {target.model}, {size_word(target.octets)}. "
         "Everything on it will be gone."
     )
-    if os.environ.get("YES") != "1" and input("Write to it? Type yes: ").strip() != "yes":
+    if input("Write to it? Type yes: ").strip() != "yes":
         raise ImageError("nothing was written")
     octets = sum(part.end - part.start for part in wanted)
     source, ended = stream(image)

@@ -78,6 +78,7 @@ STEPS = (
             "image/boot/@LOADER.sh",
             "image/boot/@LOADER.cmd",
             "image/boot/@BOARD.sh",
+            "image/boot/config.txt",
             "image/lib/u_boot_state.py",
         ),
     ),

@@ -14,12 +14,12 @@ setenv pocket_version
 setenv pocket_try
 setenv pocket_left 0
 
-${devtype} read ${fdt_addr_r} ${pocket_block} 8
-if env import -c ${fdt_addr_r} 0x1000 pocket_version pocket_try pocket_left; then
+${devtype} read ${pxefile_addr_r} ${pocket_block} 8
+if env import -c ${pxefile_addr_r} 0x1000 pocket_version pocket_try pocket_left; then
     echo "pocket: state 1"
 else
-    ${devtype} read ${fdt_addr_r} ${pocket_second} 8
-    if env import -c ${fdt_addr_r} 0x1000 pocket_version pocket_try pocket_left; then
+    ${devtype} read ${pxefile_addr_r} ${pocket_second} 8
+    if env import -c ${pxefile_addr_r} 0x1000 pocket_version pocket_try pocket_left; then
         echo "pocket: state 2"
     else
         setenv pocket_version @VERSION@
@@ -34,9 +34,9 @@ if test -n "${pocket_try}"; then
     else
         setenv pocket_try
     fi
-    env export -c -s 0x1000 ${fdt_addr_r} pocket_version pocket_try pocket_left
-    ${devtype} write ${fdt_addr_r} ${pocket_block} 8
-    ${devtype} write ${fdt_addr_r} ${pocket_second} 8
+    env export -c -s 0x1000 ${pxefile_addr_r} pocket_version pocket_try pocket_left
+    ${devtype} write ${pxefile_addr_r} ${pocket_block} 8
+    ${devtype} write ${pxefile_addr_r} ${pocket_second} 8
 fi
 
 for pocket_file in ${pocket_start} ${pocket_version}; do

@@ -59,6 +59,7 @@ install -D -m 644 "$KEYS/public.gpg" "$tree/usr/lib/systemd/import-pubring.gpg"
 
 # Users, services; nobody has a password.
 systemd-sysusers --root="$tree"
+rm -rf "$tree"/etc/init.d "$tree"/etc/rc?.d
 systemctl --root="$tree" --quiet enable pocket.service pocket-preset.service NetworkManager.service ssh.service systemd-timesyncd.service
 systemctl --root="$tree" --quiet set-default multi-user.target
 sed -i "s/^\([^:]*\):[^:]*:[^:]*:/\1:!*:$((SOURCE_DATE_EPOCH / 86400)):/" "$tree/etc/shadow"

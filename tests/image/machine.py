@@ -92,8 +92,7 @@ class Emulated:
         for line in self.lines:
             line.close()
         if self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait(30)
+            self.pull_the_plug()
 
     @property
     def address(self) -> tuple[str, int]:

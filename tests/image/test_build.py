@@ -112,3 +112,14 @@ def test_the_environment_sets_version_and_time(monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "12345")
     told = settings(board("virt-arm64"))
     assert (told["VERSION"], told["SOURCE_DATE_EPOCH"], told["ARCH"]) == ("9.9", "12345", "arm64")
+
+
+def test_what_was_built_last_is_found_whatever_has_changed_since(place):
+    build(place)
+    (place / "repo/words").write_text("changed\n")
+    later = Build(
+        board("virt-amd64"), {"BOARD": "virt-amd64", "ARCH": "amd64", "VERSION": "1"}, place / "build"
+    )
+    assert (later.last("second") / "words").read_text() == "HELLO\n1\n"
+    with pytest.raises(ImageError, match="make image BOARD=virt-amd64"):
+        later.last("third")

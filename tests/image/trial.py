@@ -35,7 +35,8 @@ def pair(box: Emulated) -> None:
 def converse(box: Emulated) -> tuple[Client, Client]:
     """Two members register over TLS; what one posts, the other gets."""
     pair(box)
-    ann, bob = Client.register(box, alias="ann"), Client.register(box, alias="bob")
+    ann = Client.register(box, alias="ann and her laptop")
+    bob = Client.register(box, alias="bob and his phone")
     ann.post(b"are you there?", bob)
     bob.find("delivery", from_=ann)
     return ann, bob
