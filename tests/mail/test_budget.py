@@ -144,6 +144,10 @@ def test_a_large_body_stays_whole_and_the_file_with_the_attachment_goes(tmp_path
             assert [said.files_kept for said in kept] == [0, 0]
             await stores.spill(home.store)
             await stores.until(lambda: len(stores.blob_files(tmp_path)) == 1)
+            await look(home, 3 * HEAD_OCTETS)
+            assert [said.body_kept for said in await home.kept()] == [0, 1]
+            await stores.spill(home.store)
+            await stores.until(lambda: not stores.blob_files(tmp_path))
         assert verify(tmp_path)["ok"]
 
     stores.run(main)
