@@ -33,6 +33,10 @@ ANSWER_S = 10.0
 """For an answer that is on its way, and to bring it to the disk."""
 
 NOBODY: tuple[int, ...] = ()
+LOGIN_WAIT_S = 0.5
+"""For another box to say that a login was its own. What comes behind waits, too, and is stored twice if it
+waits for longer than others wait for the keeper.
+"""
 LOGIN_LOOK_S = 0.05
 MISSED_MAX = 3
 MISSED_PAUSE_S = 60.0
@@ -146,7 +150,7 @@ class Sorter:
         """Ours, or that of another box: it says so itself, but perhaps a bit later than the site."""
         if self._inbound.barrier.login(trio.current_time(), incoming.upid):
             return True
-        deadline = incoming.came + self._settings.keeper_wait_s
+        deadline = incoming.came + min(LOGIN_WAIT_S, self._settings.keeper_wait_s / 2)
         while not self._others.took_login(self._membership):
             if not self._others.in_touch or trio.current_time() >= deadline:
                 return False
