@@ -36,6 +36,7 @@ from appliance.wire import INLINE_MAX
 log = get_logger(__name__)
 
 LOOK_EVERY_S: Final = 60.0
+CATCH_UP_S: Final = 20.0
 TWICE_EVERY: Final = 60
 """After so many looks: once an hour."""
 BATCH: Final = 16
@@ -126,6 +127,7 @@ class Budget:
         """Make ``octets`` of room, if there is so much to be had of these parts."""
         freed, messages = 0, 0
         nodes = [place.node for place in places(self._store.site, member)]
+        await self._indexer.catch_up(nodes, CATCH_UP_S)  # a site may send a lot between two rounds
         for part in parts:
             after = 0
             while freed < octets:

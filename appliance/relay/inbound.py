@@ -34,6 +34,11 @@ log = get_logger(__name__)
 ID_MAX = (1 << 63) - 1
 """The database knows no higher numbers. Ids are nanoseconds since 1970, which reach this in 2262."""
 
+MEMBERS_SHARE = 8
+"""One in so many parts of the disk's reserve is free beside it for members of this site alone. Archives have
+begun to let go of attachments before that (``mail.budget``).
+"""
+
 LATELY_MAX = 4096
 ACK_TYPE = "ok"
 
@@ -163,9 +168,7 @@ class Inbound:
             raise NoRoom(
                 f"a message of {message.datalen} octets waits there, and relay.message_octets is {most}"
             )
-        problem = self._store.disk.problem(message.datalen)
-        if problem is not None:
-            raise NoRoom(f"a message of {message.datalen} octets waits there: {problem}")
+        self._check_disk(message)
         intake = Intake(self._store.blobs, [message.datalen])
         try:
             await intake.fill(upstream.next_data)
@@ -179,6 +182,13 @@ class Inbound:
         finally:
             intake.abort()
         return payload
+
+    def _check_disk(self, message: wire.Message) -> None:
+        """Raises ``NoRoom``, while members of this site still have some: no other site may take it all."""
+        disk = self._store.disk
+        problem = disk.problem(message.datalen + disk.room().reserve // MEMBERS_SHARE)
+        if problem is not None:
+            raise NoRoom(f"a message of {message.datalen} octets waits there: {problem}")
 
     # the sorter's side
 
@@ -203,8 +213,10 @@ class Inbound:
         self, incoming: Incoming, nodes: tuple[int, ...] | None = None, known: bool = False
     ) -> None:
         """Give the first of the queue to the store, for ``nodes``; None: for all, and to be kept. It is
-        acknowledged when it is durable. ``known``: it was stored before, for others.
+        acknowledged when it is durable. ``known``: it was stored before, for others. Raises ``NoRoom``.
         """
+        if nodes is None:
+            self._check_disk(incoming.message)
         job = Job(
             partial(self._decide, incoming, nodes, known),
             partial(self._stored, incoming),

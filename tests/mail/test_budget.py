@@ -183,6 +183,19 @@ def test_a_full_disk_costs_attachments_of_who_keeps_most_but_no_text(
     stores.run(main)
 
 
+def test_what_has_just_come_goes_too_where_it_is_too_much(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with kit.home(tmp_path) as home:
+            await home.found("")
+            for n in range(8):
+                await home.comes("", f"s{n}", files=[("f.bin", bytes(FILE))])
+            await stores.flush(home.store)
+            await look(home, home.mail._budget.used(home.member) - 2 * FILE)
+            assert [parts for _, parts in await shape(home)].count("files") <= 6
+
+    stores.run(main)
+
+
 def test_only_the_box_that_leads_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "LOOK_EVERY_S", 0.01)
 

@@ -103,9 +103,11 @@ def test_a_site_hears_that_a_message_is_here_only_when_it_is_on_the_disk(
     run(body)
 
 
+@pytest.mark.parametrize("free", [0, (9 << 20) - 1])
 def test_a_full_disk_leaves_messages_at_the_site_until_there_is_room(
-    club: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    club: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int
 ):
+    """Members of this site can write when others have no room any more."""
     monkeypatch.setattr(care, "NO_ROOM_S", 0.1)
 
     async def body():
@@ -115,9 +117,10 @@ def test_a_full_disk_leaves_messages_at_the_site_until_there_is_room(
             await home.online(number)
             bob, ann = club.member("Bob at the club"), club.accounts.members[home.uid(number)]
             await until(lambda: not club.waiting(ann))
-            full = Room(free=0, total=1 << 30, reserve=1 << 20, missing=0)
+            full = Room(free=free, total=1 << 30, reserve=8 << 20, missing=0)
             with monkeypatch.context() as patch:
                 patch.setattr(home.store.disk, "room", lambda: full)
+                assert bool(home.store.disk.problem(0)) == (not free)
                 club.post(bob, [ann], b"one", bytes(200_000), b"three")
                 await until(lambda: any("disk full" in text for text in home.warnings.values()))
                 await until(lambda: club.asked("Login") >= 3)
