@@ -322,12 +322,16 @@ class Hub:
         positions = self._replica.positions()
         own = self._replica.own
         self.neighbours[session.box].have(have.positions)
-        self.neighbours[session.box].absent = have.absent
+        self._lacks(session.box, have.absent)
         if own in have.positions and own in positions:
             self._copies.confirmed(session.box, min(have.positions[own], positions[own].seq))
         for sha in have.blobs:
             self._copies.blob_confirmed(session.box, sha)
         self.fetcher.has(session.box, have.blobs)
+
+    def _lacks(self, box: str, messages: int) -> None:
+        self.neighbours[box].absent = messages
+        self._copies.lacking(box, messages)
 
     def heard(self, session: Session, event: events.Event) -> None:
         match event:
@@ -341,7 +345,7 @@ class Hub:
                 for tell in self.on_tell:
                     tell(session.box, event.topic, event.payload)
             case events.Beat() if session.link.purpose == "sync":
-                self.neighbours[session.box].absent = event.absent
+                self._lacks(session.box, event.absent)
             case events.Anew() if self._nursery is not None:
                 self._nursery.start_soon(answer, session, self._site.anew, event.public)
             case events.GapMet():

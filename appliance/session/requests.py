@@ -22,6 +22,7 @@ ID_CHARS_MAX = 8192
 """An id goes back in the ack's header, where a character may take six octets."""
 
 KEY_OCTETS = 16
+DIGEST_OCTETS = 32
 Large = wire.Post | wire.PostNotify
 WithData = Large | wire.Ping | wire.GroupInvite
 Acked = WithData | wire.UserEdit | wire.OhiEdit | wire.GroupEdit
@@ -163,6 +164,10 @@ class Requests:
     async def _repeat(self, request: Large, sizes: list[int], problem: str) -> None:
         """There is no room for the data, but the request may have been carried out on an earlier link."""
         digest = await digest_of(self._link.next_data, sizes)
+        parts = {digest[at : at + DIGEST_OCTETS] for at in range(0, len(digest), DIGEST_OCTETS)}
+        if parts & self._store.replica.absent_blobs().keys():  # nobody in reach has them
+            self._refuse(request, problem)
+            return
         await self._submit(request, (), digest, refusal=problem)
 
     async def _skip(self) -> None:
@@ -188,6 +193,7 @@ class Requests:
             lookup=self._lookup,
             takes_room=bool(payloads),
             octets=len(request.head) + sum(len(p.data) for p in payloads if p.data is not None),
+            files=refusal is not None or any(p.data is None for p in payloads),
         )
         self._begin()
         await self._store.submit(job)

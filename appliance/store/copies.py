@@ -32,16 +32,22 @@ IN_SYNC_S = 1.0
 @dataclass(slots=True)
 class Held:
     """What a commit has to tell, by ``tell``, which gets to know whether it is at level 2. ``answers`` counts
-    those who wait for it. ``due``: when they have waited for long enough, ``until``: also for a file.
+    those who wait for it. ``again``: it is of files of earlier commits, so who confirms has to lack nothing.
+    ``due``: when they have waited for long enough, ``until``: also for a file.
     """
 
     seq: int
     blobs: set[bytes]
+    again: bool
     msgids: list[int]
     tell: Callable[[bool], None]
     answers: int
     due: float
     until: float
+
+    @property
+    def has_files(self) -> bool:
+        return self.again or bool(self.blobs)
 
 
 @dataclass(slots=True)
@@ -54,6 +60,8 @@ class Other:
     probe: tuple[int, float] | None = None
     """While it is not worth waiting for: an entry of ours, and when that was durable."""
     blobs: set[bytes] = field(default_factory=set)
+    lacks: int | None = None
+    """Messages of which it has yet to get what is in them; None: it has yet to say."""
 
 
 class Copies:
@@ -78,6 +86,7 @@ class Copies:
         other = self.boxes.setdefault(box, Other())
         other.reach, other.probe = up, None
         if not up:
+            other.lacks = None
             other.blobs.clear()
             self._release()
 
@@ -98,11 +107,17 @@ class Copies:
             self.boxes.setdefault(box, Other()).blobs.add(sha)
             self._release()
 
+    def lacking(self, box: str, messages: int) -> None:
+        """The box has yet to get what is in so many messages."""
+        self.boxes.setdefault(box, Other()).lacks = messages
+        if not messages:
+            self._release()
+
     def progress(self, box: str) -> None:
         """A file is on its way to the box: it is worth waiting for."""
         until = trio.current_time() + self.wait_s
         for held in self._held:
-            if held.blobs:
+            if held.has_files:
                 held.until = max(held.until, until)
 
     def forget(self, box: str) -> None:
@@ -127,14 +142,21 @@ class Copies:
             if not other.patient and other.probe is None:
                 other.probe = seq, now
 
-    def hold(self, blobs: set[bytes], msgids: list[int], tell: Callable[[bool], None], answers: int) -> None:
+    def hold(
+        self,
+        blobs: set[bytes],
+        msgids: list[int],
+        tell: Callable[[bool], None],
+        answers: int,
+        again: bool = False,
+    ) -> None:
         """Call ``tell`` when it is time to, perhaps at once."""
         if not self._held and not self.in_reach:
             self.one_copy += answers if self.boxes else 0
             tell(False)
             return
         due = trio.current_time() + self.wait_s
-        self._held.append(Held(self.head, blobs, msgids, tell, answers, due, due))
+        self._held.append(Held(self.head, blobs, again, msgids, tell, answers, due, due))
         self.held_ids.update(msgids)
         self._release()
 
@@ -145,7 +167,7 @@ class Copies:
 
     @property
     def _first_until(self) -> float:
-        behind = (held.due for held in islice(self._held, 1, None) if not held.blobs)
+        behind = (held.due for held in islice(self._held, 1, None) if not held.has_files)
         return min(self._held[0].until, next(behind, math.inf))
 
     @property
@@ -177,7 +199,8 @@ class Copies:
             self._tell_first(confirmed)
 
     def _has(self, other: Other, held: Held) -> bool:
-        return other.seq >= held.seq and held.blobs <= other.blobs
+        files = held.blobs <= other.blobs and (not held.again or other.lacks == 0)
+        return other.seq >= held.seq and files
 
     def _tell_first(self, level_2: bool) -> None:
         held = self._held.popleft()

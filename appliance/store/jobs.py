@@ -31,10 +31,23 @@ class Job:
     error (it has not happened), or never if the store breaks in between; it must not block or raise. ``key``
     (with ``node`` and ``link``) is what a repetition is recognised by; ``lookup`` says that the node may
     have sent this on an earlier link. ``takes_room``: refused while the
-    disk is low. ``octets`` is the memory that the job holds.
+    disk is low. ``octets`` is the memory that the job holds; ``files``: it has more in files. ``repeated``:
+    it was carried out before.
     """
 
-    __slots__ = ("decide", "decision", "done", "key", "link", "lookup", "node", "octets", "takes_room")
+    __slots__ = (
+        "decide",
+        "decision",
+        "done",
+        "files",
+        "key",
+        "link",
+        "lookup",
+        "node",
+        "octets",
+        "repeated",
+        "takes_room",
+    )
 
     def __init__(
         self,
@@ -47,6 +60,7 @@ class Job:
         lookup: bool = False,
         takes_room: bool = False,
         octets: int = 0,
+        files: bool = False,
     ) -> None:
         self.decide = decide
         self.done = done
@@ -56,6 +70,8 @@ class Job:
         self.lookup = lookup
         self.takes_room = takes_room
         self.octets = octets
+        self.files = files
+        self.repeated = False
         self.decision = Decision()
 
 

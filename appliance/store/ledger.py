@@ -348,6 +348,7 @@ class Ledger:
         for at, job in enumerate(jobs):
             key = (job.node, job.key) if job.key is not None else None
             done = repeated.get(key) if key is not None else None
+            job.repeated = done is not None
             if done is not None:
                 self.counts.repeated += 1
                 self.unsure.pop((job.node, job.key or b""), None)

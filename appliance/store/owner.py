@@ -265,6 +265,7 @@ class Owner:
                 [m.msgid for m in write.messages],
                 partial(self._tell, jobs[:decided], write.messages),
                 decided,
+                any(job.files and job.repeated for job in jobs[:decided]),
             )
         for effect in write.effects:
             if isinstance(effect, AbsentSent):

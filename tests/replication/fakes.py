@@ -218,6 +218,7 @@ class FakeCopies:
         self.seqs: dict[str, int] = {}
         self.blobs: set[tuple[str, bytes]] = set()
         self.moved = 0
+        self.lacks: dict[str, int] = {}
 
     def reach(self, box: str, up: bool) -> None:
         self.reached[box] = up
@@ -227,6 +228,9 @@ class FakeCopies:
 
     def blob_confirmed(self, box: str, sha: bytes) -> None:
         self.blobs.add((box, sha))
+
+    def lacking(self, box: str, messages: int) -> None:
+        self.lacks[box] = messages
 
     def progress(self, box: str) -> None:
         self.moved += 1

@@ -81,10 +81,12 @@ def test_a_box_that_has_yet_to_get_what_is_in_a_message_is_not_in_sync(home):
             entry = a.replica.add(blobs={sha: 13})
             await until(lambda: a.copies.seqs.get(b.id, 0) >= entry.seq)
             assert a.status(b).absent == 1, "said with the confirmation"
+            assert a.copies.lacks[b.id] == 1
             await until(lambda: a.status(b).state == "catching up", 4)
             assert a.status(b).lag_entries == 0
             b.replica.blobs.add(sha)
             await until(lambda: (now := a.status(b)).state == "in sync" and not now.absent, 4)
+            assert a.copies.lacks[b.id] == 0
 
     trio.run(main)
 

@@ -120,6 +120,7 @@ class Device:
             lookup=self.lookup,
             takes_room=bool(payloads),
             octets=sum(len(p.data) for p in payloads if p.data is not None),
+            files=any(p.data is None for p in payloads),
         )
 
     async def ask(

@@ -160,3 +160,25 @@ def test_what_no_other_box_confirmed_is_the_same_request_on_the_same_link(
             assert second.error is None and second.msgid > first.msgid, "a new one, with the same id"
 
     kit.run(main)
+
+
+def test_a_request_that_comes_again_waits_until_its_file_is_on_another_box_too(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with kit.running(tmp_path) as store:
+            ann, bob = await kit.members(store, 2)
+        async with kit.running(tmp_path, strict=True, second_copy_wait_s=0.05) as store:
+            ann = kit.Device(store, ann.node, store.link_id())
+            data = bytes(kit.LARGE)
+            for lacks in (None, 1):
+                store.copies.reach(OTHER, True)
+                store.copies.confirmed(OTHER, 1 << 40)
+                if lacks is not None:
+                    store.copies.lacking(OTHER, lacks)
+                unsure = await ann.post([bob.uid], data, id="1")
+                assert "no other box confirmed it in time" in (unsure.error or "")
+            store.copies.reach(OTHER, True)
+            store.copies.lacking(OTHER, 0)
+            sure = await ann.post([bob.uid], data, id="1")
+            assert sure.error is None and await kit.pending_ids(store, bob.node) == [sure.msgid]
+
+    kit.run(main)
