@@ -22,6 +22,8 @@ from appliance.store.old import OldData
 log = get_logger(__name__)
 
 FILE = "names.lost"
+RETRY_S = 60.0
+"""Where the disk is full."""
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -71,7 +73,7 @@ def _old_site(folder: Path) -> Site:
 
 
 async def tell_noted(folder: Path, store: Store) -> None:
-    """Tell members what was noted, if it is so."""
+    """Tell members what was noted, if it is so. Returns when it is done; cancelled, it is as before."""
     path = trio.Path(folder / FILE)
     try:
         lost = msgspec.json.decode(await path.read_bytes(), type=list[Lost])
@@ -81,7 +83,9 @@ async def tell_noted(folder: Path, store: Store) -> None:
         log.warning("which names were lost cannot be read", error=str(error))
         return
     try:
-        await store.perform(partial(_tell, lost=lost))
+        while (problem := (await store.perform(partial(_tell, lost=lost))).error) is not None:
+            log.warning("members were not told which names they lost", error=problem)
+            await trio.sleep(RETRY_S)
         await path.unlink()
     except (StoreError, OSError) as error:
         log.warning("members were not told which names they lost", error=str(error))

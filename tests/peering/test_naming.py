@@ -6,17 +6,20 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import pytest
 import trio
 
 from appliance import wire
+from appliance.peering import naming
 from appliance.peering.copying import Copying
 from appliance.peering.folder import Joining
 from appliance.peering.naming import FILE, Lost, find_lost, tell_noted
 from appliance.site import EMPTY, Limits, Site
 from appliance.site.facts import AliasAdded, GroupAdded, MemberAdded, RoleSet
-from appliance.store import Store, StoreSettings
+from appliance.store import DiskFull, Store, StoreSettings
 from appliance.store.journal import KEY_NAME
 from tests.peering.test_tail import introduce, ship
 from tests.store import kit
@@ -123,6 +126,30 @@ def test_what_was_noted_and_is_not_so_is_told_to_nobody(tmp_path: Path) -> None:
             (apart.folder / FILE).write_text("{")
             await tell_noted(apart.folder, b)
             assert await apart.letters(b) == []
+
+    run(test, tmp_path)
+
+
+def test_who_cannot_be_told_for_want_of_room_is_told_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(naming, "RETRY_S", 0.01)
+
+    async def test(apart: Apart) -> None:
+        async with running(apart.folder) as b:
+            noted = [Lost("taken by another", 0, [apart.bob.uid])]
+            (apart.folder / FILE).write_bytes(msgspec.json.encode(noted))
+            real, refused = b._database.commit, []
+
+            def commit(write: Any) -> Any:
+                if not refused:
+                    refused.append(write)
+                    raise DiskFull("the disk is full")
+                return real(write)
+
+            monkeypatch.setattr(b._database, "commit", commit)
+            await tell_noted(apart.folder, b)
+            assert refused and len(await apart.letters(b)) == 1
 
     run(test, tmp_path)
 
