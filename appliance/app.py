@@ -49,6 +49,7 @@ from appliance.health import Health
 from appliance.holding import only_one
 from appliance.notify import sd_notify, watchdog_interval_s
 from appliance.peering import folder as joining
+from appliance.safekeeping import make_keeper
 from appliance.session import (
     Buttons,
     Listener,
@@ -147,6 +148,7 @@ async def _main(config: Config, sockets: list[socket.socket], gave_up: str | Non
             peering.gave_up = gave_up
             elsewhere = Elsewhere(config, service, health, peering, others)
             elsewhere.add_words(words)
+            keeper = make_keeper(config, store, health, peering, words, stop.restart)
             place = partial(_announced, service, sockets)
             found = partial(peer_found, others, store)
             peering.local_name = await start_edges(main, config, health, words, stop, place, found)
@@ -166,6 +168,7 @@ async def _main(config: Config, sockets: list[socket.socket], gave_up: str | Non
                 accepting = trio.CancelScope()
                 links.start_soon(_accept, listener, sockets, links, accepting, stop)
                 links.start_soon(elsewhere.run)
+                links.start_soon(keeper.run)
                 health.serving()
                 _announce(service)
                 await _asked_to_end(signals, stop)
@@ -174,6 +177,7 @@ async def _main(config: Config, sockets: list[socket.socket], gave_up: str | Non
                 sd_notify("STOPPING=1")
                 accepting.cancel()
                 elsewhere.end()
+                keeper.end()
                 listener.retire()
                 links.cancel_scope.deadline = trio.current_time() + LINKS_END_S
             store.close()

@@ -1,4 +1,4 @@
-"""A box that is joining a site: who runs under whom until the copy is complete.
+"""A box that is joining a site, or is restored from a backup: who runs under whom until the copy is complete.
 
     main nursery - control socket, edges, watchdog, turning clients away, the copying
 
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from appliance.config import Config
+from appliance.configured import box_name
 from appliance.control import control_path
 from appliance.control.errors import ControlError
 from appliance.control.log import recent_log
@@ -36,6 +37,7 @@ from appliance.store.journal import KEY_NAME, BoxKey
 from appliance.version import __version__
 
 if TYPE_CHECKING:
+    from appliance.backup.restoring import Restoring
     from appliance.peering.copying import Copying
 
 log = get_logger(__name__)
@@ -120,13 +122,11 @@ async def arrive(
     """Run until everything of the site is here, or the box is told to end. Raises ``OSError``,
     ``StoreError``, ``ValueError``.
     """
-    from appliance.peering.copying import Copying
-
     health, stop = Health(), Stop(config.data)
     key = await trio.to_thread.run_sync(BoxKey.load, config.data / joining.JOINING / KEY_NAME)
     words = JoiningWords(config, facts, key, health)
     unannounced = replace(config, discovery=replace(config.discovery, enabled=False))
-    copying = Copying(config.data, facts, tools.open_copy)
+    copying = await _work(config, facts, tools)
     done = False
     log.info("joining", site=facts.site, box=key.box, again=facts.again)
     async with trio.open_nursery() as main:
@@ -160,6 +160,19 @@ async def arrive(
     return Ended(stop.reason)
 
 
+async def _work(config: Config, facts: joining.Joining, tools: Tools) -> Copying | Restoring:
+    """What fills the copy. Raises ``OSError``, ``ValueError``."""
+    if (config.data / joining.JOINING / joining.RESTORE).exists():
+        from appliance.backup import restoring
+
+        note = await trio.to_thread.run_sync(restoring.find, config.data)
+        if note is not None:
+            return restoring.Restoring(config.data, note, box_name(config), tools.open_copy)
+    from appliance.peering.copying import Copying
+
+    return Copying(config.data, facts, tools.open_copy)
+
+
 async def _turn_away(listener: socket.socket) -> None:
     """Clients find another box sooner if this one does not let them wait."""
     while True:
@@ -175,7 +188,7 @@ async def _feed_watchdog() -> None:
         await trio.sleep(interval_s)
 
 
-async def _show(copying: Copying, words: JoiningWords, health: Health) -> None:
+async def _show(copying: Copying | Restoring, words: JoiningWords, health: Health) -> None:
     while True:
         words.text = copying.text
         health.warn("joining", copying.problem)

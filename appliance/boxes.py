@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from appliance.config import Config
+from appliance.configured import box_name
 from appliance.control.peers import PeerWords
 from appliance.control.words import Words
 from appliance.health import Health
@@ -59,11 +60,6 @@ class Front:
     place: Place
     own: Callable[[], list[str]]
     folder: Path | None
-
-
-def box_name(config: Config) -> str:
-    """What this box is called among others."""
-    return config.peer.name or "".join(c for c in socket.gethostname() if c.isprintable())[:64] or "box"
 
 
 def own_addresses(config: Config, sockets: Sequence[socket.socket]) -> Callable[[], list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,11 @@ from appliance.store import Store, StoreSettings
 if TYPE_CHECKING:
     from appliance.mail.settings import MailSettings
     from appliance.relay import RelaySettings
+
+
+def box_name(config: Config) -> str:
+    """What this box is called among others."""
+    return config.peer.name or "".join(c for c in socket.gethostname() if c.isprintable())[:64] or "box"
 
 
 def open_store(config: Config, folder: Path, gaps: bool = False) -> Store:

@@ -38,7 +38,6 @@ from appliance.store.partial import Partials, WrongBlob
 
 log = get_logger(__name__)
 
-NOTE = "restore.json"
 RETRY_S = 2.0
 
 
@@ -57,7 +56,7 @@ def begin(data: Path, backup: Backup) -> str:
     joining.forget(data)
     key = joining.new_key(data)
     note = Note(str(backup.folder.path.absolute()), backup.key.hex())
-    write_synced(data / joining.DRAFT / NOTE, msgspec.json.encode(note))
+    write_synced(data / joining.DRAFT / joining.RESTORE, msgspec.json.encode(note))
     joining.renew(data, joining.Joining(state.site, 0, "", []), state.cert, state.key)
     return key.box
 
@@ -67,13 +66,13 @@ def find(data: Path) -> Note | None:
     ``ValueError``.
     """
     try:
-        return msgspec.json.decode((data / joining.JOINING / NOTE).read_bytes(), type=Note)
+        return msgspec.json.decode((data / joining.JOINING / joining.RESTORE).read_bytes(), type=Note)
     except FileNotFoundError:
         return None
     except msgspec.DecodeError as error:
         raise ValueError(
-            f"{data / joining.JOINING / NOTE} cannot be read ({error}): reset this box with   pocket"
-            " factory-reset   and restore again"
+            f"{data / joining.JOINING / joining.RESTORE} cannot be read ({error}): reset this box with"
+            "   pocket factory-reset   and restore again"
         ) from error
 
 

@@ -30,6 +30,9 @@ MODULES = {
     "log": "logs",
     "journal": "journal",
     "config": "configuring",
+    "backup": "backup",
+    "restore": "backup",
+    "recovery-key": "backup",
     "factory-reset": "resetting",
     "completion": "completing",
 }

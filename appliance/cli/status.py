@@ -132,6 +132,7 @@ def describe(status: Any) -> str:
                         else []
                     ),
                     *([("kept", figures(ARCHIVES))] if at("archives.messages") else []),
+                    *([("backup", last)] if (last := backup(status)) else []),
                     ("store", figures(STORE)),
                     ("disk", figures(DISK)),
                     ("box", f"{at('box')}, version {at('version')}"),
@@ -160,6 +161,15 @@ def registration(mode: Any, open_s: Any) -> str:
     if mode != "pairing":
         return str(mode)
     return f"pairing, open for another {age(open_s)}" if open_s else "pairing, closed now (pocket pair open)"
+
+
+def backup(status: Any) -> str:
+    """When the last one was made; nothing if none was ever asked for."""
+    made = dig(status, "backup.made")
+    each = ", every day" if dig(status, "backup.automatic") else ""
+    if not made:
+        return f"none yet{each}" if each else ""
+    return f"{age(time.time() - made)} ago, {size(dig(status, 'backup.octets'))}{each}"
 
 
 def oldest(queues: Any) -> str:

@@ -255,6 +255,15 @@ class Clock(Kind):
         return '""' if value is None else f'"{value:%H:%M}"'
 
 
+class Hour(Clock):
+    """A time of day."""
+
+    def read(self, raw: object, base: Path) -> time:
+        found = super().read(raw if raw != "" else None, base)
+        assert found is not None
+        return found
+
+
 class Params(Kind):
     """What a client adds to a web address: a query string, or a table of texts. Passed on as it is."""
 

@@ -18,6 +18,7 @@ from appliance.config.kinds import (
     Endpoint,
     File,
     Flag,
+    Hour,
     Kind,
     Number,
     Params,
@@ -306,6 +307,15 @@ class Mail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """Backups on USB sticks. Folder None: the one stick that is mounted below a folder of `search`."""
+
+    folder: Path | None = setting(File(none=True), "")
+    search: tuple[str, ...] = setting(Texts(8, 255), ("/media", "/run/media", "/mnt"))
+    at: time = setting(Hour(), "03:00")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """All settings of one box."""
 
@@ -329,4 +339,5 @@ class Config:
     peer: Peer = section(Peer)
     relay: Relay = section(Relay)
     mail: Mail = section(Mail)
+    backup: Backup = section(Backup)
     auth: Auth = section(Auth)

@@ -26,6 +26,8 @@ from appliance.store.journal import KEY_NAME, BoxKey
 
 DRAFT, JOINING, COPY, MARK = "joining.new", "joining", "copy", "arrived"
 FACTS, CERT, KEY = "join.json", "cert.pem", "key.pem"
+RESTORE = "restore.json"
+"""Beside these, where the copy is filled from a backup (`appliance.backup`) and no other box."""
 DATABASE, BLOBS = "pocket.db", "blobs"
 SIDECARS = (f"{DATABASE}-wal", f"{DATABASE}-shm")
 BALLAST = "ballast"

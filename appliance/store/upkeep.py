@@ -34,7 +34,7 @@ FULL_REST_S = 10.0
 
 class Upkeep:
     """``needed`` says up to which seq every other box of the site has each journal, by box id; None where
-    there is no other box.
+    there is no other box. ``kept`` says so of the last backup, None where there is none to wait for.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Upkeep:
         self.trouble: str | None = None
         """What keeps the store from making anything durable, as of the last try; None if nothing does."""
         self.needed: Callable[[], Mapping[str, int] | None] = lambda: None
+        self.kept: Callable[[], Mapping[str, int] | None] = lambda: None
         self._database = database
         self._ledger = ledger
         self._cutter = Cutter(ledger)
@@ -120,12 +121,12 @@ class Upkeep:
             await self._ledger.thread(self._database.checkpoint)
 
     def _limits(self) -> Mapping[str, int]:
-        """Up to which seq entries may go: every other box has them."""
-        heads = {box: head.seq for box, head in self._ledger.heads.items()}
-        needed = self.needed()
-        if needed is None:
-            return heads
-        return {box: min(seq, needed.get(box, 0)) for box, seq in heads.items()}
+        """Up to which seq entries may go: every other box has them, and the last backup."""
+        limits = {box: head.seq for box, head in self._ledger.heads.items()}
+        for there in (self.needed(), self.kept()):
+            if there is not None:
+                limits = {box: min(seq, there.get(box, 0)) for box, seq in limits.items()}
+        return limits
 
     async def _cut(self, now: float) -> None:
         """Old entries go. A bit at a time: the next soon, if there is more. The caller holds the lock."""

@@ -91,7 +91,16 @@ def test_a_blank_box_gets_everything_and_serves_as_a_new_one(tmp_path: Path) -> 
     run(main)
 
 
-def test_what_is_new_is_added_and_nothing_else_is_written(tmp_path: Path) -> None:
+def test_what_is_new_is_added_and_nothing_else_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    reads = stick.Folder.read
+
+    def reading(folder: stick.Folder, name: str) -> Any:
+        read.append(name)
+        return reads(folder, name)
+
     async def main() -> None:
         async with house(tmp_path) as home:
             ann, bob = await people(home)
@@ -106,7 +115,10 @@ def test_what_is_new_is_added_and_nothing_else_is_written(tmp_path: Path) -> Non
             }
             before = home.octets()
             await ann.post([bob.uid], b"one more")
-            second = await home.back_up()
+            with monkeypatch.context() as patch:
+                patch.setattr(stick.Folder, "read", reading)
+                second = await home.back_up()
+            assert read and not [name for name in read if name.startswith("files/")]
             assert second.segments[:-1] == first.segments and second.files == first.files
             assert home.octets() - before < 5000
             assert all(p.stat().st_mtime_ns == at for p, at in kept.items())
@@ -297,6 +309,8 @@ class Breaks:
             self.count += 1
             self.left -= 1
             if self.left < 0:
+                if len(args) == 3 and self.left == -1:  # the state: some of it is written
+                    do(*args[:2], args[2][: len(args[2]) // 2])
                 raise StickError("pulled out")
             return do(*args)
 
@@ -377,6 +391,11 @@ def test_a_restore_that_is_cut_off_anywhere_goes_on(tmp_path: Path, monkeypatch:
                 await ann.post([bob.uid], os.urandom(size))
             await home.back_up()
             boxes = set()
+            new_box(tmp_path)
+            incoming = joining.prepare_copy(tmp_path / "restored") / "blobs" / "incoming"
+            incoming.mkdir(parents=True)
+            for path in (tmp_path / "data" / "blobs").glob("??/*"):
+                (incoming / f"{path.name}.part").write_bytes(path.read_bytes()[:100_000])
             for delay in range(25):
                 work = new_box(tmp_path)
                 with trio.move_on_after(0.01 * delay):
@@ -463,6 +482,24 @@ def test_what_is_damaged_on_the_stick_is_told_and_never_used(tmp_path: Path, wha
                 work = new_box(tmp_path)
                 assert not await work.run()
                 assert "damaged" in str(work.gave_up)
+
+    run(main)
+
+
+def test_another_attachment_under_the_right_name_is_not_taken(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with house(tmp_path) as home:
+            ann, bob = await people(home)
+            await ann.post([bob.uid], os.urandom(LARGE))
+            await home.back_up()
+            backup = home.backup()
+            (path,) = home.stick.rglob("files/*/*")
+            sealer = format.Sealer(backup.key, str(path.relative_to(backup.folder.path)))
+            path.write_bytes(sealer.begin() + sealer.seal(bytes(LARGE)) + sealer.finish())
+            with pytest.raises(Damaged, match="not what was written"):
+                list(backup.check())
+            async with restored(tmp_path) as store:
+                assert len(store.replica.lacking()) == 1
 
     run(main)
 
