@@ -139,7 +139,8 @@ def test_who_cannot_be_told_for_want_of_room_is_told_later(
         async with running(apart.folder) as b:
             noted = [Lost("taken by another", 0, [apart.bob.uid])]
             (apart.folder / FILE).write_bytes(msgspec.json.encode(noted))
-            real, refused = b._database.commit, []
+            refused: list[Any] = []
+            real = b._database.commit
 
             def commit(write: Any) -> Any:
                 if not refused:
