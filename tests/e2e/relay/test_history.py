@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.kit import Client, before_curtain, settle
 from tests.kit.upstream import Upstream
 
-from .house import Membership
+from .house import Membership, until
 
 DAY_S = 86400
 
@@ -24,6 +24,7 @@ def test_a_new_device_begins_with_what_is_pending_or_with_history(club: Upstream
     phone.log_out()
     bob.post(b"not yet by the phone", ann.uid)
     assert texts(laptop) == [b"not yet by the phone"]
+    until(lambda: min(d["queued"] for d in ann.show()["device_list"]) == 0, "the laptop's acks are in")
     watch = ann.device("watch")
     watch.login()
     assert texts(watch) == [b"not yet by the phone"]
