@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ class Stopped(Exception):
     """Somebody pulled the plug."""
 
 
-def asks(home: kit.Home, stop_after: int = 1 << 60) -> Callable[[str, Mapping[str, Any]], Any]:
+def asks(
+    home: kit.Home, stop_after: int = 1 << 60, asked: list[str] | None = None
+) -> Callable[[str, Mapping[str, Any]], Any]:
     """As the control socket would: everything is text in between. After so many questions it breaks."""
     left = [stop_after]
 
@@ -42,13 +45,17 @@ def asks(home: kit.Home, stop_after: int = 1 << 60) -> Callable[[str, Mapping[st
         left[0] -= 1
         if left[0] < 0:
             raise Stopped
+        if asked is not None:
+            asked.append(word)
         return json.loads(json.dumps(trio.from_thread.run(answer, word, json.loads(json.dumps(dict(args))))))
 
     return ask
 
 
-async def exported(home: kit.Home, folder: Path, stop_after: int = 1 << 60, **args: Any) -> Progress:
-    return await trio.to_thread.run_sync(Export(folder, asks(home, stop_after), args).run)
+async def exported(
+    home: kit.Home, folder: Path, stop_after: int = 1 << 60, asked: list[str] | None = None
+) -> Progress:
+    return await trio.to_thread.run_sync(Export(folder, asks(home, stop_after, asked), {}).run)
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
@@ -121,16 +128,18 @@ def test_a_stop_at_any_question_leaves_a_whole_export_that_goes_on(
 
     async def main() -> None:
         async with kit.home(tmp_path / "box") as home:
+            octets = random.Random(1).randbytes(pages.PIECE_OCTETS + 1)
             for n in range(8):
-                files = [(f"f{n}", bytes([n]) * (pages.PIECE_OCTETS + n))] if n in (1, 5) else []
+                files = [("f", octets), ("g", octets)] if n in (1, 5) else []
                 await home.comes(f"body {n}", f"s{n}", files=files)
             await exported(home, tmp_path / "whole")
             whole = records(tmp_path / "whole")
             folder = tmp_path / "out"
             stops, before = 0, 0
+            asked: list[str] = []
             while True:
                 try:
-                    await exported(home, folder, stop_after=2)
+                    await exported(home, folder, 3, asked)
                     break
                 except Stopped:
                     stops += 1
@@ -139,6 +148,9 @@ def test_a_stop_at_any_question_leaves_a_whole_export_that_goes_on(
                 before = len(now)
                 assert stops < 30
             assert records(folder) == whole and stops >= 3
+            assert asked.count("mail.piece") == 8
+            for attachment in whole[1]["attachments"] + whole[5]["attachments"]:
+                assert (folder / attachment["file"]).read_bytes() == octets
             assert {p.relative_to(folder) for p in folder.rglob("*")} == {
                 p.relative_to(tmp_path / "whole") for p in (tmp_path / "whole").rglob("*")
             }
@@ -232,6 +244,10 @@ def test_pages_are_small_whatever_is_in_them(tmp_path: Path, monkeypatch: pytest
                 if page["done"]:
                     break
             assert sizes[:2] == [3, 3] and sum(sizes) == 6
+            page = await home.mail.page(home.member, {}, limit=2)
+            first, second = page["records"]
+            assert page["after"] == {f"{home.archive}.0": second["msgid"]} and not page["done"]
+            assert first["msgid"] < second["msgid"]
 
     stores.run(main)
 
@@ -287,7 +303,8 @@ def test_an_export_of_somebody_or_something_else_is_not_added_to(tmp_path: Path)
         Export(folder, lambda word, args: page("v"), {"member": "bob"}).run()
     with pytest.raises(ExportError, match="other archives"):
         Export(folder, lambda word, args: page(), {"membership": 3}).run()
-    for octets in (b"junk", b"[]", b'{"format": 99}', b'{"format": 1}'):
+    later = (folder / "export.json").read_bytes().replace(b'"format": 1', b'"format": 99')
+    for octets in (b"junk", b"[]", later, b'{"format": 1}'):
         (folder / "export.json").write_bytes(octets)
         with pytest.raises(ExportError, match="name another folder"):
             Export(folder, lambda word, args: page(), {}).run()
