@@ -109,6 +109,7 @@ class Keeper:
         self._tried = 0.0
         self._restoring = False
         self._scope = trio.CancelScope()
+        self._lock = trio.Lock()
 
     async def run(self) -> None:
         """Do what is asked for, and what is due, until ``end``. Raises ``StoreBroken``."""
@@ -378,7 +379,8 @@ class Keeper:
     async def _note(self) -> None:
         path = self._settings.data / FILE
         try:
-            await trio.to_thread.run_sync(write_synced, path, msgspec.json.encode(self.notes))
+            async with self._lock:
+                await trio.to_thread.run_sync(write_synced, path, msgspec.json.encode(self.notes))
         except OSError as error:
             raise BackupError(f"{path} cannot be written: {error}") from error
 
