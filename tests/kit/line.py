@@ -62,7 +62,8 @@ class Line:
         self._splitter = Splitter()
         box.lines.add(self)
         if tls:
-            self.socket = TLS.wrap_socket(self.socket)
+            self.socket = TLS.wrap_socket(self.socket, do_handshake_on_connect=False)
+            self.socket.do_handshake()
             certificate = self.socket.getpeercert(binary_form=True)
             assert certificate is not None
             assert hashlib.sha256(certificate).hexdigest() == box.fingerprint, "another certificate"
