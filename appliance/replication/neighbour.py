@@ -101,6 +101,7 @@ class Neighbour:
 
     def opened(self, session: Session) -> None:
         self._counted = (0, 0, trio.current_time())
+        self.seen_at = session.heard_at
         self.absent = None
         if session.state is not None:
             self.version = session.state.program

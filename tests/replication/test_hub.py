@@ -72,6 +72,18 @@ def test_two_boxes_become_the_same_and_stay_so(home):
     trio.run(main)
 
 
+def test_a_box_that_is_linked_was_seen(home):
+    async def main():
+        a, b = home.box(1), home.box(2)
+        seen = []
+        a.hub.on_link.append(lambda box, up: seen.append(a.status(b).seen_s))
+        async with home.running(a, b):
+            await until(lambda: seen)
+            assert seen[0] is not None
+
+    trio.run(main)
+
+
 def test_a_box_that_has_yet_to_get_what_is_in_a_message_is_not_in_sync(home):
     async def main():
         a, b = home.box(1), home.box(2)
