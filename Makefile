@@ -64,6 +64,7 @@ fuzz: $(STAMP)
 soak: $(STAMP)
 	@$(BIN)/python -m tests.sim --schedules $(SCHEDULES) $(ARGS)
 	@POCKET_SOAK=10 POCKET_KILLS=20 POCKET_APART_S=60 $(BIN)/python -m pytest tests/failover -s
+	@POCKET_KILLS=30 POCKET_CUT_S=60 POCKET_LARGE_MIB=1024 $(BIN)/python -m pytest tests/e2e/relay -s
 
 # The building needs root, and what flash and boot do with what was built mostly not.
 image: $(STAMP)
