@@ -45,12 +45,13 @@ ID_MAX = (1 << 63) - 1
 
 @dataclass(slots=True)
 class Reply:
-    """What the site said to an item."""
+    """What the site said to an item. ``told``: the other devices know."""
 
     item: Item
     upid: int
     posted_ms: int
     error: str
+    told: bool = False
 
 
 class Outbound:
@@ -176,6 +177,11 @@ class Outbound:
             if not await self._store.relay.is_due(item):  # another box had it from the device, too
                 self._settle(item.msgid)
                 continue
+            twin = await self._store.relay.twin(item)
+            if twin is not None:
+                self.flow.tried.add(item.msgid)
+                self._reply(item.msgid, twin.upid, twin.posted_ms, twin.error, told=True)
+                continue
             known = await self._read(item)
             if known is None:
                 self.flow.absent(item.msgid)
@@ -230,14 +236,14 @@ class Outbound:
         """The message of an item came to us as to another node: so it was sent, and this is its answer."""
         self._reply(item.msgid, upid, posted_ms, "")
 
-    def _reply(self, msgid: int, upid: int, posted_ms: int, error: str) -> None:
+    def _reply(self, msgid: int, upid: int, posted_ms: int, error: str, told: bool = False) -> None:
         item = self.flow.answer(msgid)
         if item is not None:
-            if upid:
+            if upid and not told:
                 self.sent[upid] = item.node
                 while len(self.sent) > SENT_MAX:
                     self.sent.popitem(last=False)
-            self._replies.append(Reply(item, upid, posted_ms, error))
+            self._replies.append(Reply(item, upid, posted_ms, error, told))
             self._came += 1
             self._bell.set()
             self._wake()
@@ -263,7 +269,9 @@ class Outbound:
         found = self._requests.get(item.msgid) or await self._read(item)
         try:
             uid = self._store.site.memberships[self._membership].uid
-            made = copies(found[0], uid, item.msgid, reply.upid, reply.posted_ms) if found is not None else []
+            made = []
+            if found is not None and not reply.told:
+                made = copies(found[0], uid, item.msgid, reply.upid, reply.posted_ms)
             for copy in made:
                 assert found is not None
                 if copy.upid in known or self._stored(copy.upid):

@@ -217,3 +217,29 @@ def test_a_request_that_two_boxes_took_while_they_did_not_see_each_other_is_sent
                 assert sorted(m.body.octets for m in club.waiting(bob)) == [b"hello", b"later"]
 
     run(body)
+
+
+def test_what_a_box_took_that_then_died_is_not_sent_again_where_another_one_was_asked_and_sent_it(
+    club: Upstream, tmp_path: Path
+):
+    async def body():
+        async with household(tmp_path) as (one, two, nursery):
+            number = await one.membership("club", club)
+            phone, laptop = await one.device(number), await one.device(number, "laptop")
+            await both_online(one, two, number)
+            bob = club.member("Bob at the club")
+            one.die()
+            request = wire.PostNotify("1", [wire.Target(bob.uid, 1)], 9, notelen=4)
+            items = [await at(side, phone).ask(request, b"notehello", key=bytes(16)) for side in (one, two)]
+            sent = await two.outcome(items[1], 20)
+            await one.come_back(nursery)
+            await both_online(one, two, number)
+            answer = await one.outcome(items[0], 20)
+            assert (answer.upid, answer.posted_ms) == (sent.upid, sent.posted_ms)
+            await until(lambda: one.store.replica.positions() == two.store.replica.positions())
+            assert club.asked("PostNotify") == 1
+            for side in (one, two):
+                ops = [frame.op for frame in await at(side, laptop).got(2)]
+                assert (ops.count("delivery"), ops.count("notify")) == (1, 1)
+
+    run(body)
