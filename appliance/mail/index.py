@@ -34,7 +34,7 @@ COLUMNS: Final = (
 )
 TIERS: Final = ("subject", "{sender names}")
 """What comes first when the best are wanted: all words in the subject, all in names, the rest."""
-BEST_OF: Final = 500
+BEST_OF: Final = 200
 
 Order = Literal["newest", "best"]
 Part = Literal["files", "body", "all"]
