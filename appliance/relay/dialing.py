@@ -80,6 +80,7 @@ async def _connect(
     stream = TlsStream(plain, context, address.host)
     try:
         watch_peer(plain, KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, settings.user_timeout_s)
+        plain.getpeername()  # of a connection that was reset already the ssl module loses the socket
         await stream.handshake()
     except BaseException:
         stream.close()

@@ -147,9 +147,13 @@ class Inbound:
         self._bell.set()
 
     async def _is_needless(self, message: wire.Message) -> bool:
-        """Whether its data need not even be received."""
-        known = await self._store.relay.known(self._membership, [message.id])
-        return bool(known) and not await self.wanted(message)
+        """Whether its data need not even be received. What another box has stored may be on its way here, and
+        that box may die.
+        """
+        known = (await self._store.relay.known(self._membership, [message.id])).get(message.id)
+        if known is None or known in self._store.replica.lacking():
+            return False
+        return not await self.wanted(message)
 
     def _is_full(self) -> bool:
         return bool(self._open) and (

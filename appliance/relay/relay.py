@@ -43,6 +43,8 @@ log = get_logger(__name__)
 
 LOOK_S = 0.5
 LABEL = "pocket-"
+HEAR_OTHERS_S = 3.0
+HEAR_LOOK_S = 0.05
 ANEW_S = 60.0
 """After an error in this program."""
 
@@ -85,6 +87,7 @@ class Relay:
 
     async def run(self) -> None:
         """Keep the links up until cancelled."""
+        await self._hear_others()
         scopes: dict[int, trio.CancelScope] = {}
         async with trio.open_nursery() as nursery:
             while True:
@@ -98,6 +101,14 @@ class Relay:
                         scopes[number] = trio.CancelScope()
                         nursery.start_soon(self._keep, membership, scopes[number])
                 await trio.sleep(LOOK_S)
+
+    async def _hear_others(self) -> None:
+        """A box that starts says to the others that it logs in, and hears who stores what comes: so it waits
+        a moment for them.
+        """
+        with trio.move_on_after(HEAR_OTHERS_S):
+            while not self.others.alone and not self.others.in_touch:  # noqa: ASYNC110
+                await trio.sleep(HEAR_LOOK_S)
 
     async def _keep(self, membership: Membership, scope: trio.CancelScope) -> None:
         """An error in this program, too, is that membership's alone."""

@@ -150,11 +150,18 @@ class Sorter:
         """Ours, or that of another box: it says so itself, but perhaps a bit later than the site."""
         if self._inbound.barrier.login(trio.current_time(), incoming.upid):
             return True
+        if not self._others.in_touch:
+            return False
+        told = self._awaited.setdefault(incoming.upid, trio.Event())
         deadline = incoming.came + min(LOGIN_WAIT_S, self._settings.keeper_wait_s / 2)
-        while not self._others.took_login(self._membership):
-            if not self._others.in_touch or trio.current_time() >= deadline:
-                return False
-            await trio.sleep(LOGIN_LOOK_S)
+        try:
+            while not self._others.took_login(self._membership) and not told.is_set():
+                if trio.current_time() >= deadline:
+                    return False
+                with trio.move_on_after(LOGIN_LOOK_S):
+                    await told.wait()
+        finally:
+            del self._awaited[incoming.upid]
         return True
 
     # copies of own requests
