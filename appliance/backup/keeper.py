@@ -295,6 +295,7 @@ class Keeper:
 
     async def _verify(self, place: Path | None, secret: bytes | None) -> dict[str, Any]:
         from appliance.backup.opening import choose
+        from appliance.backup.writing import REST_SHARE
 
         if place is None:
             found = await trio.to_thread.run_sync(self._sticks.backups)
@@ -304,9 +305,11 @@ class Keeper:
         backup = await trio.to_thread.run_sync(choose, place, secret or await self.secret())
         state = backup.state
         self._total = state.octets
-        steps = backup.check()
+        steps, began = backup.check(), trio.current_time()
         while (octets := await trio.to_thread.run_sync(_next, steps)) is not None:
             self._octets += octets
+            await trio.sleep((trio.current_time() - began) * REST_SHARE)
+            began = trio.current_time()
         return {
             "folder": str(backup.folder.path),
             "site": state.site,

@@ -88,6 +88,8 @@ class Restoring:
         """How far it is."""
         self.problem: str | None = None
         """What keeps it from going on."""
+        self.octets = 0
+        """Of attachments, taken from the stick."""
         self._data = data
         self._note = note
         self._name = name
@@ -194,24 +196,33 @@ class Restoring:
         self, store: Store, backup: Backup, partials: Partials, sha: bytes, size: int
     ) -> None:
         """One that is damaged in the backup is as one that was lost with a box: who sent it is told."""
+        for _ in range(2):  # what came of it before may be damaged, and is gone then
+            try:
+                await self._copy_file(backup, partials, sha, size)
+                break
+            except (Damaged, WrongBlob) as error:
+                problem = error
+        else:
+            log.error("an attachment in the backup is damaged", sha=sha.hex(), error=str(problem))
+            self._lost += 1
+            return
+        try:
+            await store.replica.blob_here(sha)
+        finally:
+            store.blobs.unpin(sha)
+
+    async def _copy_file(self, backup: Backup, partials: Partials, sha: bytes, size: int) -> None:
         incoming = await partials.open(sha, size)
         try:
             pieces, there = backup.file(sha), incoming.size
             while (octets := await trio.to_thread.run_sync(next, pieces, None)) is not None:
                 if new := octets[there:]:
+                    self.octets += len(new)
                     await incoming.write(new)
                 there = max(0, there - len(octets))
             await incoming.finish()
-        except (Damaged, WrongBlob) as error:
-            log.error("an attachment in the backup is damaged", sha=sha.hex(), error=str(error))
-            self._lost += 1
-            return
         finally:
             incoming.close()
-        try:
-            await store.replica.blob_here(sha)
-        finally:
-            store.blobs.unpin(sha)
 
 
 def said(store: Store, state: State, name: str) -> list[LastingFact]:

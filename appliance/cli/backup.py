@@ -24,6 +24,11 @@ KEY_FILE = click.option(
     metavar="FILE",
     help="A file with the recovery key. Not given: it is asked for.",
 )
+KEY = click.option(
+    "--key",
+    metavar="KEY",
+    help="The recovery key itself: for a console that cannot ask. Others on this computer may see it.",
+)
 WRITE_DOWN = "Write this down and keep it away from the sticks: without it a backup is worthless."
 NOW = {"make": "backing up", "verify": "verifying"}
 
@@ -127,19 +132,22 @@ def backup_list(folder: Path | None, data: Path, as_json: bool) -> None:
 @backup.command("verify")
 @click.argument("folder", required=False, type=FOLDER, metavar="[DIR]")
 @KEY_FILE
+@KEY
 @asks_box
-def backup_verify(folder: Path | None, key_file: Path | None, data: Path, as_json: bool) -> None:
+def backup_verify(
+    folder: Path | None, key_file: Path | None, key: str | None, data: Path, as_json: bool
+) -> None:
     """Prove that a backup is whole.
 
-    Reads all of it, and checks it against its hashes and signatures. Without DIR the newest one on the sticks that are plugged in, with the recovery key of this box's site.
+    Reads all of it, and checks it against its hashes and signatures. Without DIR the newest one on the sticks
+    that are plugged in, with the recovery key of this box's site.
 
     \b
     Examples:
       pocket backup verify
       pocket backup verify /media/stick --key-file key.txt
     """
-    key = key_of(key_file) if key_file is not None else None
-    ask(data, "backup.verify", WORD_S, folder=absolute(folder), key=key)
+    ask(data, "backup.verify", WORD_S, folder=absolute(folder), key=key_of(key_file, key))
     result = follow(data, as_json)
     if as_json:
         print_json(result)
@@ -173,9 +181,12 @@ def backup_auto(on: str, data: Path, as_json: bool) -> None:
 @click.command()
 @click.argument("folder", type=FOLDER, metavar="DIR")
 @KEY_FILE
+@KEY
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @asks_box
-def restore(folder: Path, key_file: Path | None, yes: bool, data: Path, as_json: bool) -> None:
+def restore(
+    folder: Path, key_file: Path | None, key: str | None, yes: bool, data: Path, as_json: bool
+) -> None:
     """Make this blank box what was backed up.
 
     DIR is where the stick is mounted. Only a new box can be restored, or one that was reset. It becomes a new
@@ -189,7 +200,7 @@ def restore(folder: Path, key_file: Path | None, yes: bool, data: Path, as_json:
     """
     from appliance.cli.following import follow as follow_box
 
-    key = key_of(key_file) if key_file is not None else secret("recovery key")
+    key = key_of(key_file, key) or secret("recovery key")
     place = absolute(folder)
     found = ask(data, "restore", WORD_S, folder=place, key=key, look=True)
     if not yes and os.environ.get("POCKET_CONFIRMED") != "1":
@@ -319,7 +330,10 @@ def absolute(folder: Path | None) -> str | None:
     return str(folder.absolute()) if folder is not None else None
 
 
-def key_of(file: Path) -> str:
+def key_of(file: Path | None, key: str | None) -> str | None:
+    """The recovery key that was given; None if none was."""
+    if file is None:
+        return key
     try:
         return file.read_text(encoding="ascii")[:1024].strip()
     except (OSError, ValueError) as error:

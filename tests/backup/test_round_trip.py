@@ -391,11 +391,6 @@ def test_a_restore_that_is_cut_off_anywhere_goes_on(tmp_path: Path, monkeypatch:
                 await ann.post([bob.uid], os.urandom(size))
             await home.back_up()
             boxes = set()
-            new_box(tmp_path)
-            incoming = joining.prepare_copy(tmp_path / "restored") / "blobs" / "incoming"
-            incoming.mkdir(parents=True)
-            for path in (tmp_path / "data" / "blobs").glob("??/*"):
-                (incoming / f"{path.name}.part").write_bytes(path.read_bytes()[:100_000])
             for delay in range(25):
                 work = new_box(tmp_path)
                 with trio.move_on_after(0.01 * delay):
@@ -406,6 +401,26 @@ def test_a_restore_that_is_cut_off_anywhere_goes_on(tmp_path: Path, monkeypatch:
             async with restored(tmp_path) as store:
                 assert store.entries == 1
                 assert await kit.pending_ids(store, bob.node) == await kit.pending_ids(home.store, bob.node)
+
+    run(main)
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_an_attachment_of_which_some_is_there_goes_on_from_there(tmp_path: Path, damaged: bool) -> None:
+    async def main() -> None:
+        async with house(tmp_path) as home:
+            ann, bob = await people(home)
+            await ann.post([bob.uid], os.urandom(LARGE))
+            await home.back_up()
+            work = new_box(tmp_path)
+            incoming = joining.prepare_copy(tmp_path / "restored") / "blobs" / "incoming"
+            incoming.mkdir(parents=True)
+            (path,) = (tmp_path / "data" / "blobs").glob("??/*")
+            part = bytes(100_000) if damaged else path.read_bytes()[:100_000]
+            (incoming / f"{path.name}.part").write_bytes(part)
+            assert await work.run()
+            assert work.octets == (LARGE - 100_000) + (LARGE if damaged else 0)
+            assert (tmp_path / "restored" / "copy" / "blobs" / path.parent.name / path.name).exists()
 
     run(main)
 

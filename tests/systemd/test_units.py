@@ -111,11 +111,12 @@ def test_a_softer_unit_would_be_seen(tmp_path):
     assert exposure(soft) > EXPOSURE_MAX
 
 
-def test_only_the_data_folder_and_lights_are_writable():
+def test_only_the_data_folder_lights_and_sticks_are_writable():
     assert values("ProtectSystem") == ["strict"]
     assert values("ProtectHome") == ["yes"]
     assert values("StateDirectory") == ["pocket"]
-    assert values("ReadWritePaths") == ["-/sys/devices/platform"]
+    sticks = " ".join(f"-{folder}" for folder in Config().backup.search)
+    assert values("ReadWritePaths") == ["-/sys/devices/platform", sticks]
     assert values("ConfigurationDirectory") == []
     assert "--data /var/lib/pocket" in values("ExecStart")[0]
 
