@@ -30,6 +30,7 @@ class RelayedRequests(Requests):
     def __init__(self, link: Client, node: Node) -> None:
         super().__init__(link, node)
         self._waiting = link.service.waiting
+        self._over = False
         self._asked: dict[int, str] = {}
         """The device's ids of the items that it waits for."""
         self._times: OrderedDict[bytes, int] = OrderedDict()
@@ -38,6 +39,7 @@ class RelayedRequests(Requests):
 
     def end(self) -> None:
         """The link is gone."""
+        self._over = True
         self._waiting.forget(self._asked, self)
         self._asked.clear()
 
@@ -106,7 +108,7 @@ class RelayedRequests(Requests):
         self._unpin(payloads)
         if decision.error is not None:
             self._link.send(wire.encode_ack(request.id, error=decision.error))
-        else:
+        elif not self._over:  # a later link may wait for it
             self._asked[decision.msgid] = request.id
             self._waiting.add(decision.msgid, self)
         self._end()

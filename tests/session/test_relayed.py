@@ -122,6 +122,19 @@ def test_who_comes_back_and_asks_again_gets_the_first_answer_and_nothing_is_sent
     test(tmp_path, body)
 
 
+def test_a_link_that_is_gone_waits_for_no_answer(tmp_path: Path) -> None:
+    async def body(store: Store, waiting: Waiting, number: int, device: int) -> None:
+        line = Line(store, waiting, device)
+        await line.requests.take(_received(post("1"), b"ho"))
+        line.requests.end()
+        await line.requests.settled()
+        (item,) = await store.relay.items(number)
+        await answer(store, number, item.msgid)
+        assert line.frames == []
+
+    test(tmp_path, body)
+
+
 def test_what_was_refused_is_judged_anew(tmp_path: Path) -> None:
     async def body(store: Store, waiting: Waiting, number: int, device: int) -> None:
         first = Line(store, waiting, device)
