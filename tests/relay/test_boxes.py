@@ -84,6 +84,29 @@ def test_a_box_alone_takes_over_what_comes(club: Upstream, tmp_path: Path):
     run(body)
 
 
+def test_a_file_that_has_yet_to_come_from_the_other_box_is_taken_from_the_site(
+    club: Upstream, tmp_path: Path
+):
+    async def body():
+        async with household(tmp_path) as (one, two, nursery):
+            number = await one.membership("club", club)
+            phone = await one.device(number)
+            await both_online(one, two, number)
+            bob, ann = club.member("Bob at the club"), club.accounts.members[one.uid(number)]
+            two.box.hub.fetcher._source = lambda sha: None  # type: ignore[method-assign]
+            two.scope.cancel()
+            data = bytes(range(256)) * 4000
+            club.post(bob, [ann], data)
+            await until(two.store.replica.lacking)
+            await nursery.start(two.live)
+            await until(lambda: not two.store.replica.lacking(), 20)
+            await until(lambda: not any(node.pending() for node in ann.nodes), 20)
+            (frame,) = await at(two, phone).got(1)
+            assert frame.data == data
+
+    run(body)
+
+
 def test_boxes_that_do_not_see_each_other_store_both_and_agree_when_they_meet(club: Upstream, tmp_path: Path):
     async def body():
         async with household(tmp_path) as (one, two, nursery):
