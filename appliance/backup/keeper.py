@@ -260,7 +260,8 @@ class Keeper:
             raise
         except (BackupError, StoreError, OSError) as error:
             self._problem = str(error)
-            log.warning("backup failed", what=self._busy, error=str(error))
+            told = log.debug if making and self._problem == self.notes.problem else log.warning
+            told("backup failed", what=self._busy, error=str(error))
         finally:
             self._busy = self._work = self._writer = None
         if making:
@@ -330,15 +331,17 @@ class Keeper:
         last = datetime.combine(now.date(), self._settings.at)
         if last > now:
             last -= timedelta(days=1)
-        if self.notes.made >= last.timestamp():
+        if last.timestamp() <= self.notes.made <= now.timestamp():
             return False
-        return self._tried < last.timestamp() or time.time() - self._tried > RETRY_S
+        since = time.time() - self._tried  # below 0: the clock was wrong then
+        return self._tried < last.timestamp() or not 0 <= since <= RETRY_S
 
     def _judge(self) -> None:
         notes, now = self.notes, time.time()
         late = None
-        if notes.automatic and now - max(notes.made, notes.since) > LATE_S:
-            days = (now - max(notes.made, notes.since)) / 86400
+        since = max((at for at in (notes.made, notes.since) if at <= now), default=now)
+        if notes.automatic and now - since > LATE_S:
+            days = (now - since) / 86400
             late = LATE.format(days=days, problem=notes.problem or "the box was off, or its clock was wrong")
         self._health.warn("backup", late)
         self._health.warn(

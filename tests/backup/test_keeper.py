@@ -102,6 +102,23 @@ def test_one_is_made_each_day_at_its_hour(tmp_path: Path, clock: Clock) -> None:
     kit.run(main)
 
 
+def test_one_that_was_made_when_the_clock_was_ahead_does_not_stop_the_others(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async def main() -> None:
+        async with kept(tmp_path, clock) as it:
+            right = clock.now
+            clock.now += 14 * 365 * 86400
+            await it.keeper.set_automatic(True)
+            await kit.until(lambda: it.keeper.notes.made == clock.now)
+            clock.now = right
+            await kit.until(lambda: it.keeper.notes.made == right)
+            await it.keeper.shown(keys.key_id(await it.keeper.secret()))
+            assert it.health.reasons == []
+
+    kit.run(main)
+
+
 def test_one_that_failed_is_tried_again_and_three_days_without_one_are_told(
     tmp_path: Path, clock: Clock
 ) -> None:

@@ -27,7 +27,7 @@ from appliance.backup.opening import Backup, choose
 from appliance.peering import folder as joining
 from appliance.relay.sealing import SealingKey, seal
 from appliance.site import Decision, facts, set_recovery
-from appliance.store import verify
+from appliance.store import BoxKey, verify
 from tests.backup.kit import SECRET, House, forget_restored, house, new_box, restored
 from tests.store import kit
 
@@ -284,6 +284,24 @@ def test_secrets_for_other_sites_are_sealed_for_the_new_box(tmp_path: Path) -> N
             assert SealingKey(store.key).open(club.credentials[box], 48, box) == "sesame"
             assert box not in school.credentials
             assert store.site.sealing[box][0] == SealingKey(store.key).public
+
+    run(main)
+
+
+def test_a_site_that_has_had_all_its_boxes_can_be_restored(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with house(tmp_path) as home:
+            ann, bob = await people(home)
+            for slot in range(1, 16):
+                box = BoxKey.load_or_create(tmp_path / str(slot))
+                said = [facts.BoxAdded(box.box, box.public, slot, "gone", slot), facts.BoxRevoked(box.box, 0)]
+                await home.store.perform(lambda scene, said=said: Decision(lasting=said))  # type: ignore[misc]
+            await ann.post([bob.uid], b"text")
+            await home.back_up()
+        async with restored(tmp_path) as store:
+            own = store.site.boxes[store.key.box]
+            assert own.slot in range(1, 16) and own.cut is None
+            assert [m.data for m in await kit.pending(store, bob.node)] == [b"text"]
 
     run(main)
 

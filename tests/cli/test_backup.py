@@ -14,7 +14,7 @@ KEY = "0123 4567 89AB CDEF GHJK MNPQ RSTV WXYZ 0123"
 IDLE = {"running": None, "problem": None, "result": None, "phase": None}
 MADE = {"folder": "/media/stick/pocket-backup/ab/cd", "octets": 5 << 20, "messages": 1234, "attachments": 7,
         "anew": False, "took_s": 65.2}  # fmt: skip
-PROVEN = {"folder": "/media/stick", "site": "Home\x1b[2J", "made": 0.0, "octets": 5 << 20, "members": 3,
+PROVEN = {"folder": "/media/stick", "site": "Home\x07", "made": 0.0, "octets": 5 << 20, "members": 3,
           "messages": 12, "attachments": 7}  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def test_a_backup_that_was_proven_is_described(pocket):
     told = pocket("backup", "verify", "/media/stick", "--key", KEY)
     assert pocket.asked[0] == ("backup.verify", {"folder": "/media/stick", "key": KEY})
     assert "3 members, 12 messages that wait, 5.00 MiB" in told and "2 h" in told
-    assert "\x1b" not in told
+    assert "\x07" not in told
 
 
 def test_the_list_says_which_stick_has_what(pocket):
