@@ -86,6 +86,7 @@ class Inbound:
         self._queue: deque[Incoming] = deque()
         self._upstream: Upstream | None = None
         self._problem: RelayError | None = None
+        self._refused = ""
         self._bell = trio.Event()
         self._room = trio.Event()
         self._failed = trio.Event()
@@ -96,6 +97,7 @@ class Inbound:
         """There is a link."""
         self._upstream = upstream
         self._problem = None
+        self._refused = ""
         self._failed = trio.Event()
         self.barrier.began(now)
 
@@ -224,7 +226,6 @@ class Inbound:
         job = Job(
             partial(self._decide, incoming, nodes, known),
             partial(self._stored, incoming),
-            takes_room=True,
             octets=incoming.octets,
         )
         await self._store.submit(job)
@@ -242,19 +243,17 @@ class Inbound:
     def _decide(
         self, incoming: Incoming, nodes: tuple[int, ...] | None, known: bool, scene: Scene
     ) -> Decision:
-        if self._problem is not None:
-            return Decision(error=str(self._problem))
-        message = incoming.message
-        return relay_in(
-            scene,
-            self._membership,
-            message.id,
-            message.op,
-            message.head,
-            incoming.payload,
-            nodes,
-            known,
+        """What is refused is noted at once: the next messages may be in the same commit."""
+        if not self._refused:
+            self._refused = self._store.disk.problem(0) or ""
+        if self._refused:
+            return Decision(error=self._refused)
+        message, payload = incoming.message, incoming.payload
+        decision = relay_in(
+            scene, self._membership, message.id, message.op, message.head, payload, nodes, known
         )
+        self._refused = decision.error or ""
+        return decision
 
     def _stored(self, incoming: Incoming, decision: Decision) -> None:
         """Called by the store."""
@@ -265,6 +264,7 @@ class Inbound:
             return
         self.lately.pop(incoming.upid, None)
         self._close(incoming.upid)
+        self._refused = self._refused or decision.error
         if self._problem is None:
             self._problem = NoRoom(decision.error)
             self._failed.set()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
-from appliance.relay import care
+from appliance import wire
+from appliance.relay import care, inbound
+from appliance.site import Decision, Payload, Scene, relay_in
 from appliance.store import Job
 from appliance.store.disk import Room
+from tests.kit import Box, Client
 from tests.kit.upstream import Cut, Upstream
 from tests.relay.house import house, until
 from tests.store.kit import run
@@ -177,5 +181,35 @@ def test_a_device_in_a_drawer_keeps_the_others_from_nothing(club: Upstream, tmp_
                 await phone.take()
                 await until(lambda: not home.count(phone.node.number))
             assert home.count(drawer.node.number) == 2 and home.relay.state(number)["online"]
+
+    run(body)
+
+
+def test_nothing_behind_a_message_that_was_refused_is_taken_before_it(
+    club: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(care, "NO_ROOM_S", 0.1)
+    refusals: list[int] = []
+
+    def refuse_once(scene: Scene, number: int, upid: int, op: str, head: bytes, payload: Payload, *more: Any):
+        if payload.data == b"2" and not refusals:
+            refusals.append(upid)
+            return Decision(error="no room for this one now")
+        return relay_in(scene, number, upid, op, head, payload, *more)
+
+    monkeypatch.setattr(inbound, "relay_in", refuse_once)
+
+    async def body():
+        with Box() as box:
+            async with house(tmp_path) as home:
+                number = await home.membership("club", box)
+                phone = await home.device(number)
+                await home.online(number)
+                bob = Client.register(box, alias="Bob at the club")
+                for data in range(6):
+                    bob.send(wire.Post(f"{data}", [wire.Target(home.uid(number), 1)], 1), b"%d" % data)
+                frames = await phone.got(6)
+                assert refusals and [frame.data for frame in frames] == [b"%d" % n for n in range(6)]
+                bob.close()
 
     run(body)

@@ -142,6 +142,21 @@ def test_another_certificate_is_an_alarm_until_a_person_says_that_it_is_right(cl
     run(body)
 
 
+def test_a_membership_without_a_pin_trusts_the_next_certificate_and_then_only_that(
+    club: Upstream, tmp_path: Path
+):
+    async def body():
+        async with house(tmp_path) as home:
+            number = await home.membership("club", club)
+            await home.online(number)
+            await home.store.perform(lambda scene: set_membership(scene, number, pin=""))
+            club.cut()
+            pin = club.fingerprint.replace(":", "")
+            await until(lambda: home.store.site.memberships[number].fields["pin"] == pin)
+
+    run(body)
+
+
 def test_a_refused_login_is_tried_three_times(club: Upstream, tmp_path: Path):
     async def body():
         async with house(tmp_path) as home:
