@@ -3,7 +3,7 @@ box was put out of the site before any other had them.
 
 Boxes tell each other (topic ``lacking``, an array of ids) which messages of revoked boxes they lack. When all
 that are left lack one, it is lost: the one with the lowest id acknowledges it for all nodes that wait for
-it, and tells its sender. As long as one of them is not in reach, it may have it.
+it, and has people told. As long as one of them is not in reach, it may have it.
 
 Bound: ``TOLD_MAX`` messages in what is told; the rest follow when these are done with.
 """
@@ -22,7 +22,7 @@ import trio
 from appliance.health import Health
 from appliance.log import get_logger
 from appliance.peering.standing import LINKED, Standing
-from appliance.site import Decision, Scene
+from appliance.site import Box, Decision, Scene
 from appliance.site.boxes import Gone, give_up
 from appliance.site.mint import BOXES
 from appliance.store import Store, StoreError
@@ -77,7 +77,7 @@ class Losses:
         """Until cancelled."""
         while True:
             lacking = self._store.replica.lacking()
-            candidates = [msgid for msgid in lacking if self._maker_is_out(msgid)][:TOLD_MAX]
+            candidates = sorted(msgid for msgid in lacking if self._maker_is_out(msgid))[:TOLD_MAX]
             if candidates:
                 self._tell(TOPIC, _encode(candidates))
                 lost = self._lost(candidates)
@@ -89,6 +89,11 @@ class Losses:
                 self._health.warn("lost", None)
             await trio.sleep(LOOK_S)
 
+    @property
+    def _left(self) -> list[Box]:
+        """The boxes that were not put out, but for this one."""
+        return [box for box in self._standing.all if box.cut is None and box.box != self._standing.own]
+
     def _makers(self, msgid: int) -> list[str]:
         return [box.box for box in self._standing.all if box.slot == msgid % BOXES]
 
@@ -97,11 +102,12 @@ class Losses:
         return bool(makers) and all(self._standing.known[box].cut is not None for box in makers)
 
     def _lost(self, candidates: Sequence[int]) -> list[int]:
-        """Those that none of the boxes that are left has, if it is this box's turn to say so."""
-        others = self._standing.others
+        """Those that none of the boxes that are left has, if it is this box's turn to say so. A box that has
+        become another one is left, too: where its card was copied it may come back.
+        """
         fresh = trio.current_time() - FRESH_S
         lost = set(candidates)
-        for box in others:
+        for box in self._left:
             at, told = self._told.get(box.box, (-math.inf, frozenset[int]()))
             if box.box < self._standing.own or self._standing.state(box) not in LINKED or at < fresh:
                 return []
@@ -125,8 +131,8 @@ class Losses:
             self._show_until = trio.current_time() + SHOWN_S
             self._health.warn(
                 "lost",
-                f"what was in {shown} is lost with box {' and '.join(names)}, which alone had it; who sent it"
-                " was told to send it again",
+                f"what was in {shown} is lost with box {' and '.join(names)}, which alone had it; who can"
+                " send it again was told",
             )
 
     def _decide(self, scene: Scene, gone: Sequence[Gone], boxes: Sequence[str]) -> Decision:
@@ -136,14 +142,14 @@ class Losses:
 
     def _missing(self, lacking: list[int]) -> str | None:
         """What waits for something that only a box out of reach can have, and what to do."""
-        known, others = self._standing.known, self._standing.others
-        away = [box.box for box in others if self._standing.state(box) not in LINKED]
-        if not lacking or (len(away) < len(others) and not self._asked_all()):
+        known, left = self._standing.known, self._left
+        away = [box.box for box in left if self._standing.state(box) not in LINKED]
+        if not lacking or (len(away) < len(left) and not self._asked_all()):
             return None
         where: Counter[tuple[str, ...]] = Counter()
         for msgid in lacking:
             makers = [box for box in self._makers(msgid) if box != self._standing.own]
-            gone = [box for box in makers if box in away or self._standing.state(known[box]) == "replaced"]
+            gone = [box for box in makers if box in away]
             if maybe := gone or (away if self._maker_is_out(msgid) else []):
                 where[tuple(maybe)] += 1
         told = []

@@ -11,11 +11,13 @@ from appliance.site import facts
 from appliance.site.message import Decision, Payload
 from appliance.site.mint import BOXES
 from appliance.site.names import length_problem
+from appliance.site.relaying import relay_answered
 from appliance.site.scene import Scene
 from appliance.site.state import Box, NameLost
 
 SHOWN_MAX = 20
 NAMES_MAX = 10
+LOST = "the box that alone had this request is lost: send it again"
 BOXES_MAX = 8
 """Boxes of a site that are not revoked, and have not become others."""
 HEIRS_MAX = 4
@@ -114,8 +116,8 @@ def set_recovery(scene: Scene, secret: bytes, renew: bool = False) -> Decision:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A message of which no box has the octets, or the file: ``sender`` is a member's number, ``nodes`` are
-    those that waited for it.
+    """A message of which no box has the octets, or the file: ``sender`` is a member's number, 0 for one that
+    came from another site; ``nodes`` are those that waited for it.
     """
 
     msgid: int
@@ -150,29 +152,48 @@ def tell_lost(scene: Scene, lost: NameLost) -> Decision:
 
 
 def give_up(scene: Scene, gone: Sequence[Gone], boxes: Sequence[str]) -> Decision:
-    """Nobody waits any more for what is lost with a box, and who sent it is told: a message from themselves
-    to all their devices.
+    """Nobody waits any more for what is lost with a box. Who sent it is told, unless all devices have it, or
+    else who was to get it from another site: a message from themselves to all their devices. What was to go
+    to another site has failed, and its device hears so.
     """
-    acks = [(node, one.msgid) for one in gone for node in one.nodes if node in scene.site.nodes]
-    decision = Decision(posted_ms=scene.now_ms, acks=acks)
-    by_sender: dict[int, list[Gone]] = {}
+    decision = Decision(posted_ms=scene.now_ms)
+    outboxes = {membership.out: number for number, membership in scene.site.memberships.items()}
+    sent: dict[int, list[Gone]] = {}
+    came: dict[int, list[Gone]] = {}
+    broke = f"The box {' or '.join(boxes)} broke or was put out before any other box had what was in it."
     for one in gone:
-        by_sender.setdefault(one.sender, []).append(one)
-    for number, lost in sorted(by_sender.items()):
-        member = scene.site.members.get(number)
-        if member is None:
-            continue
-        what = "a message" if len(lost) == 1 else f"{len(lost)} messages"
-        lines = [_described(scene, one) for one in lost[:SHOWN_MAX]]
-        if len(lost) > SHOWN_MAX:
-            lines.append(f"- and {len(lost) - SHOWN_MAX} more")
-        text = (
-            f"The box {' or '.join(boxes)} broke or was put out before any other box had what was in it. Not"
-            " all devices that it was for have got it: please send it again.\n\n" + "\n".join(lines)
-        )
-        payload, datahead = _letter(f"What was in {what} of yours is lost", text)
-        scene.send(decision, "delivery", number, member.nodes, payload, datahead=datahead)
+        nodes = [scene.site.nodes[number] for number in one.nodes if number in scene.site.nodes]
+        for node in nodes:
+            if node.number in outboxes:
+                failed = relay_answered(scene, outboxes[node.number], one.msgid, 0, scene.now_ms, LOST)
+                decision.relay += failed.relay
+            decision.acks.append((node.number, one.msgid))
+        if one.sender and any(node.role == "device" for node in nodes):
+            sent.setdefault(one.sender, []).append(one)
+        elif not one.sender:
+            for member in dict.fromkeys(node.member for node in nodes):
+                came.setdefault(member, []).append(one)
+    for number, lost in sorted(sent.items()):
+        text = f"{broke} Not all devices that it was for have got it: please send it again."
+        _tell_gone(scene, decision, number, "of yours", text, lost)
+    for number, lost in sorted(came.items()):
+        text = f"{broke} It came from another site: who sent it may send it again."
+        _tell_gone(scene, decision, number, "to you", text, lost)
     return decision
+
+
+def _tell_gone(
+    scene: Scene, decision: Decision, number: int, whose: str, text: str, lost: Sequence[Gone]
+) -> None:
+    member = scene.site.members.get(number)
+    if member is None:
+        return
+    what = "a message" if len(lost) == 1 else f"{len(lost)} messages"
+    lines = [_described(scene, one) for one in lost[:SHOWN_MAX]]
+    if len(lost) > SHOWN_MAX:
+        lines.append(f"- and {len(lost) - SHOWN_MAX} more")
+    payload, datahead = _letter(f"What was in {what} {whose} is lost", text + "\n\n" + "\n".join(lines))
+    scene.send(decision, "delivery", number, member.nodes, payload, datahead=datahead)
 
 
 def _described(scene: Scene, gone: Gone) -> str:

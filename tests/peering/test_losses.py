@@ -204,8 +204,9 @@ class Alone:
             all=boxes,
             known={box.box: box for box in boxes},
             others=[boxes[1]],
-            state=lambda box: "revoked" if box is dead else self.linked,
+            state=lambda box: {DEAD: "revoked", other: self.linked}.get(box.box, "replaced"),
         )
+        self.standing = standing
         store: Any = SimpleNamespace(replica=SimpleNamespace(lacking=lambda: self.lacks))
         self.losses = Losses(
             store, standing, Health(), lambda topic, what: self.told.append(what), lambda: True
@@ -259,6 +260,29 @@ def test_of_a_box_that_is_away_nothing_is_believed() -> None:
         box.hears(19)
         await trio.sleep(losses.LOOK_S + 1)
         assert not box.given
+
+    alone(body, Alone())
+
+
+def test_a_box_that_has_become_another_one_and_may_live_on_as_a_copy_is_waited_for() -> None:
+    async def body(box: Alone) -> None:
+        box.hears(19)
+        before = Box("D" * 8, b"", 4, "before", 1)
+        box.standing.all.append(before)
+        box.standing.known[before.box] = before
+        await trio.sleep(losses.LOOK_S + 1)
+        assert box.told and not box.given
+
+    alone(body, Alone())
+
+
+def test_boxes_that_lack_very_much_tell_the_same_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "TOLD_MAX", 2)
+
+    async def body(box: Alone) -> None:
+        box.lacks = [51, 35, 19]
+        await trio.sleep(losses.LOOK_S + 1)
+        assert msgspec.msgpack.decode(box.told[0]) == [19, 35]
 
     alone(body, Alone())
 
