@@ -54,7 +54,7 @@ class Keeping:
         self.number = membership.number
         self.care = Care(settings, shared.chance)
         self.online_since: float | None = None
-        self.offered_pin = ""
+        self.offered_pin = membership.fields.get("offered", "")
         self._shared = shared
         self._store = store
         self._inbound = Inbound(store, self.number, settings)
@@ -95,7 +95,9 @@ class Keeping:
         out = self._membership.out
         self._shared.exchange.enter(out, ear)
         try:
-            if not self.care.halted:
+            if self.care.halted:
+                self._tell_halted()
+            else:
                 self.care.start(trio.current_time(), len(self._shared.store.site.memberships))
             while True:
                 await self._until_due()
@@ -128,6 +130,8 @@ class Keeping:
             self._halted_word = word
             if word:
                 self.care.halt(word)
+                self.offered_pin = self._membership.fields.get("offered", "")
+                self._tell_halted()
             else:
                 self.resume()
         if self._metered != self._metered_min and not self.care.halted:
@@ -139,6 +143,7 @@ class Keeping:
 
     def resume(self) -> None:
         """Try again, at once."""
+        self.offered_pin = ""
         self.care.resume(trio.current_time())
         self._shared.warn(self._topic, None)
         self.poke()
@@ -170,22 +175,25 @@ class Keeping:
         self.care.ended(trio.current_time(), why, text, self._metered)
         if text:
             log.info("link to another site ended", membership=self.number, reason=text)
-        name = self._membership.name
         if self.care.halted:
-            self._shared.warn(
-                self._topic,
-                f"membership {name}: {self.care.halted}; then say   pocket membership resume",
-            )
+            self._tell_halted()
             if why is Why.CHANGED or len(self._membership.credentials) <= 1:
                 await self._set_halted()
         elif why is Why.NO_ROOM:
-            self._shared.warn(self._topic, f"membership {name}: {text}")
+            self._shared.warn(self._topic, f"membership {self._membership.name}: {text}")
+
+    def _tell_halted(self) -> None:
+        word = "repin" if self.offered_pin else "resume"
+        self._shared.warn(
+            self._topic,
+            f"membership {self._membership.name}: {self.care.halted}; then say   pocket membership {word}",
+        )
 
     async def _set_halted(self) -> None:
         """So that it stays so over a restart, and at other boxes."""
         self._halted_word = self.care.halted
         with suppress(StoreError):
-            await self._set(halted=self.care.halted)
+            await self._set(halted=self.care.halted, offered=self.offered_pin)
 
     async def _set(self, **fields: str) -> None:
         await self._store.perform(lambda scene: set_membership(scene, self.number, **fields))

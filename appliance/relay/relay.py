@@ -227,7 +227,7 @@ class Relay:
         """Try again where nothing was tried any more; ``pin``: trust this certificate from now on. Raises
         ``KeyError`` if there is no such membership, ``StoreError``.
         """
-        fields = {"halted": ""} if pin is None else {"halted": "", "pin": pin.lower()}
+        fields = {"halted": "", "offered": ""} | ({} if pin is None else {"pin": pin.lower()})
         self._store.site.memberships[number]
         await self._store.perform(lambda scene: set_membership(scene, number, **fields))
         keeping = self._keepings.get(number)

@@ -14,10 +14,11 @@ from appliance.site import facts
 if TYPE_CHECKING:
     from appliance.site.state import Change, Site
 
-FIELDS = ("address", "uid", "alias", "site", "pin", "trouble", "halted", "metered_min")
+FIELDS = ("address", "uid", "alias", "site", "pin", "offered", "trouble", "halted", "metered_min")
 """What can be set: where the site is (``=HOST:PORT``, ``+HOST:PORT``), the uid and the alias there, the
-site's name, the SHA-256 of its certificate in hex digits, what is wrong and why nothing is tried any more
-(empty if nothing is), and after how many minutes the box looks in there, where it does not stay."""
+site's name, the SHA-256 of its certificate in hex digits and that of another one which it showed, what is
+wrong and why nothing is tried any more (empty if nothing is), and after how many minutes the box looks in
+there, where it does not stay."""
 
 
 @dataclass(slots=True)
