@@ -45,6 +45,18 @@ class Entry:
         return hashlib.sha256(_TAG + head + hashlib.sha256(self.body).digest()).digest()
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest entry of a box."""
+
+    seq: int = 0
+    digest: bytes = GENESIS
+    clock: int = 0
+
+
+NO_ENTRY = Head()
+
+
 class BoxKey:
     """The key that makes a box this box: it signs its journal."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import trio
@@ -19,28 +18,25 @@ from appliance.log import get_logger
 from appliance.site import Decision, Limits, Mint, Scene, Site, encode_facts
 from appliance.site.facts import (
     Acked,
-    Carried,
     Extended,
     Inherited,
     NodeDropped,
-    Outgoing,
-    Relayed,
     Requested,
     Sent,
 )
-from appliance.store import accounts, keys, reading, relay
-from appliance.store.agreeing import agree
-from appliance.store.arrivals import BadEntries, Position, Positions
+from appliance.store import accounts, keys, reading
+from appliance.store.absorbing import take_in
+from appliance.store.arrivals import Position, Positions
 from appliance.store.database import Database, Spilled, Write, Written
 from appliance.store.disk import Disk
 from appliance.store.errors import StoreError, Unstorable
 from appliance.store.inbox import Acks
 from appliance.store.inheriting import expand
 from appliance.store.jobs import Counts, Job
-from appliance.store.journal import GENESIS, BoxKey
+from appliance.store.journal import NO_ENTRY, BoxKey, Head
 from appliance.store.portions import portions
 from appliance.store.queues import Done, Queues
-from appliance.store.taking import Checked, Known, Taken, Taking
+from appliance.store.taking import Checked, Taken, Taking
 
 T = TypeVar("T")
 RequestKey = tuple[int, bytes]
@@ -52,18 +48,6 @@ DAY_NS = 86_400_000_000_000
 COMMIT_MAX_S = 0.1
 COMMITS_AVERAGED = 8
 UNSURE_MAX = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The newest entry of a box."""
-
-    seq: int = 0
-    digest: bytes = GENESIS
-    clock: int = 0
-
-
-NOTHING = Head()
 
 
 class Ledger:
@@ -91,7 +75,8 @@ class Ledger:
         """
         self.commit_s = 0.0
         self.gaps = gaps
-        self._spill_clock = 0
+        self.spill_clock = 0
+        """Keys of requests that are in entries below it may be in the tables."""
         self._key_age = keys.Age()
         self._disk = disk
         self._limiter = trio.CapacityLimiter(1)
@@ -117,7 +102,7 @@ class Ledger:
             self.queues.stored[sender] = max(0, self.queues.stored.get(sender, 0) - size)
         clock = max((head.clock for head in self.heads.values()), default=0)
         clock = max(clock, reading.last_keys(connection))
-        self._spill_clock = clock
+        self.spill_clock = clock
         own = self.site.boxes.get(key.box)
         slot = own.slot if own is not None else 0
         self.scene = Scene(self.site, Mint(clock, box=slot), limits, self.queues)
@@ -139,7 +124,7 @@ class Ledger:
     @property
     def head(self) -> Head:
         """Of this box's journal."""
-        return self.heads.get(self.key.box, NOTHING)
+        return self.heads.get(self.key.box, NO_ENTRY)
 
     @property
     def positions(self) -> Positions:
@@ -175,7 +160,7 @@ class Ledger:
         self.scene.at(time.time_ns())
         write = Write()
         try:
-            taken = await self._take_in(arrivals, write) if arrivals else Taken()
+            taken = await take_in(self, arrivals, write) if arrivals else Taken()
             repeated = await self._find_repeated(jobs, write)
             for node, msgids in acks.items():
                 await self._note_acks(node, msgids, write)
@@ -194,12 +179,12 @@ class Ledger:
     async def spill(self) -> Spilled:
         """Bring the recent part of the queues to the tables. Raises as ``commit``."""
         heads = {self.numbers[box]: head.seq for box, head in self.heads.items()}
-        self._spill_clock = self.scene.mint.id()
+        self.spill_clock = self.scene.mint.id()
         since = self.keys_since
         if self.queues.requests:
             self._key_age.wrote(self.today, time.monotonic())
         spilled = await self.thread(
-            self.database.spill, self.queues, heads, self._spill_clock, self.today, since
+            self.database.spill, self.queues, heads, self.spill_clock, self.today, since
         )
         self.queues.spilled(spilled.removed)
         return spilled
@@ -210,60 +195,6 @@ class Ledger:
     async def read(self, function: Callable[..., T], *args: object) -> T:
         """Call with the connection, in a worker thread. Raises ``StoreBroken``."""
         return await self.thread(self.database.read, function, *args)
-
-    async def _take_in(self, arrivals: Sequence[Checked], write: Write) -> Taken:
-        """Raises ``BadEntries`` before anything has changed."""
-        fresh = self._continuing(arrivals, write)
-        known = Known()
-        named = {fact.msgid for one in fresh for fact in one.facts if isinstance(fact, Extended | Carried)}
-        if named:
-            known.messages = await self.read(reading.stored, named)
-        asked = [
-            (fact.node, fact.key)
-            for one in fresh
-            if one.entry.clock < self._spill_clock
-            for fact in one.facts
-            if isinstance(fact, Requested) and fact.node in self.keyed
-        ]
-        if asked:
-            known.requests = await self.read(reading.find_requests, self.keys_since, asked)
-        if relayed := [(f.membership, f.upid) for one in fresh for f in one.facts if isinstance(f, Relayed)]:
-            known.relayed = await self.read(relay.find_relayed, relayed)
-        if outgoing := [(f.node, f.key) for one in fresh for f in one.facts if isinstance(f, Outgoing)]:
-            known.outgoing = await self.read(relay.find_outgoing, outgoing)
-        for one in fresh:
-            self.scene.mint.saw(one.entry.clock)
-        taken = self.taking.take(fresh, self.numbers | {b: n for n, b, _ in write.boxes}, known, write)
-        if not self.gaps:  # a copy says nothing: who it is made from has said it
-            await agree(self, fresh, taken, write)
-        return taken
-
-    def _continuing(self, arrivals: Sequence[Checked], write: Write) -> list[Checked]:
-        """Those that are news; notes boxes of which there was nothing before."""
-        heads = dict(self.heads)
-        numbers = set(self.numbers.values())
-        known = set(self.numbers)
-        fresh: list[Checked] = []
-        for one in arrivals:
-            entry = one.entry
-            head = heads.get(entry.box, NOTHING)
-            if entry.seq <= head.seq:
-                continue
-            where = f"entry {entry.seq} of box {entry.box}"
-            if entry.seq != head.seq + 1 and not self.gaps:
-                raise BadEntries(f"{where} came where {head.seq + 1} was due")
-            if (entry.seq == head.seq + 1 and entry.prev != head.digest) or entry.clock <= head.clock:
-                raise BadEntries(
-                    f"{where} does not continue the entry before: the box was copied or restored"
-                )
-            if entry.box not in known:
-                number = next(n for n in range(reading.PLACES) if n not in numbers)
-                numbers.add(number)
-                known.add(entry.box)
-                write.boxes.append((number, entry.box, one.public))
-            heads[entry.box] = Head(entry.seq, one.digest, entry.clock)
-            fresh.append(one)
-        return fresh
 
     def note_unsure(self, node: int, key: bytes) -> None:
         """It was carried out, and its client is told that it may not have been."""
