@@ -209,9 +209,14 @@ def test_a_box_that_was_killed_logs_in_again_though_the_site_takes_it_for_connec
     ann = house.add(house.member(), club, "club", "Ann at the club")
     (laptop,) = ann.devices("laptop")
     settle(laptop)
-    club.lingers_s = 1.5
+    club.lingers_s = 600
     house.box.kill9()
     house.box.start()
     come_back(laptop)
-    laptop.post(b"here again")
-    assert club.record.find("quit")[-1].header["error"] == "node already connected"
+    asked = laptop.send(wire.Post("mine", [], 10), b"here again")
+    club.record.wait(
+        lambda: club.record.find("quit")[-1].header["error"] == "node already connected", 20, "a refusal"
+    )
+    assert ann.show()["state"] == "offline"
+    club.notice(ann.uid)
+    laptop.answer(asked)

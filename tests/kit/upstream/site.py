@@ -214,6 +214,16 @@ class Upstream(Background):
         """How many nodes of this member are linked."""
         return self.do(lambda: sum(node.linked for node in self.accounts.members[uid].nodes))
 
+    def notice(self, uid: str) -> None:
+        """Find out that links of this member that linger are dead."""
+
+        def free() -> None:
+            for node in self.accounts.members[uid].nodes:
+                if node.wake is None:
+                    self._free(node)
+
+        self.do(free)
+
     def left(self, node: Node) -> None:
         """The link of this node is gone."""
         if self.lingers_s and self._nursery is not None:
@@ -223,7 +233,8 @@ class Upstream(Background):
 
     async def _linger(self, node: Node, seconds: float) -> None:
         await trio.sleep(seconds)
-        self._free(node)
+        if node.wake is None:
+            self._free(node)
 
     def _free(self, node: Node) -> None:
         node.linked = False
