@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,10 @@ def club(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
     monkeypatch.setattr(membership, "AGAIN_S", 0.5)
     with Upstream("The club") as site:
         yield site
+
+
+def is_offline(side: Side, number: int) -> bool:
+    return not side.relay.state(number)["online"]
 
 
 async def both_online(one: Side, two: Side, number: int) -> None:
@@ -225,7 +230,7 @@ def test_a_request_that_two_boxes_took_while_they_did_not_see_each_other_is_sent
                 bob = club.member("Bob at the club")
                 plug.pull()
                 for side in (one, two):
-                    await until(lambda side=side: not side.relay.state(number)["online"])
+                    await until(partial(is_offline, side, number))
                     side.part()
                 request = wire.Post("1", [wire.Target(bob.uid, 1)], 5)
                 for side in (one, two):
