@@ -147,6 +147,11 @@ class House:
         with ThreadPoolExecutor(8) as pool:
             return list(pool.map(add, aliases))
 
+    def also(self, box: Box) -> Box:
+        """One more, which is the first from now on."""
+        self.boxes.insert(0, self._stack.enter_context(box))
+        return box
+
     def close(self) -> None:
         self._stack.close()
 

@@ -31,20 +31,20 @@ def test_a_restored_box_sends_what_waited_and_gets_what_comes(
         until(lambda: ann.show()["outbox"] == 1, "the request waits")
         key = house.box.control("recovery.show")["key"]
         pocket(house.box, "backup", "make")
-        house.box.kill9()
-        with Box(name="blank", config=CONFIG, listen=f"127.0.0.1:{house.box.address[1]}") as new:
-            box = new.control("restore", folder=str(tmp_path), key=key)["box"]
-            until(lambda: new.control("status")["box"] == box, "it is restored")
-            new.name, new.fingerprint = house.box.name, house.box.fingerprint
-            house.boxes[0] = new
-            plug.put_back()
-            ann.is_online()
-            assert bob.find("delivery", from_=ann.uid).data == b"it waited"
-            again = ann.at(phone, 0)
-            again.login()
-            assert again.find("delivery", from_=bob).data == b"before"
-            bob.post(b"after", ann.uid)
-            assert again.find("delivery", from_=bob).data == b"after"
-            until(lambda: ann.show()["outbox"] == 0, "nothing waits")
-            bob.expect_nothing(0.5)
-            again.close()
+        old = house.box
+        old.kill9()
+        new = house.also(Box(name="blank", config=CONFIG, listen=f"127.0.0.1:{old.address[1]}"))
+        box = new.control("restore", folder=str(tmp_path), key=key)["box"]
+        until(lambda: new.control("status")["box"] == box, "it is restored")
+        new.name, new.fingerprint = old.name, old.fingerprint
+        plug.put_back()
+        ann.is_online()
+        assert bob.find("delivery", from_=ann.uid).data == b"it waited"
+        again = ann.at(phone, 0)
+        again.login()
+        assert again.find("delivery", from_=bob).data == b"before"
+        bob.post(b"after", ann.uid)
+        assert again.find("delivery", from_=bob).data == b"after"
+        until(lambda: ann.show()["outbox"] == 0, "nothing waits")
+        bob.expect_nothing(0.5)
+        again.close()
