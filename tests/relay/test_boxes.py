@@ -66,6 +66,8 @@ def test_what_comes_to_both_boxes_is_stored_once(club: Upstream, tmp_path: Path)
             for side in (one, two):
                 frames = await at(side, phone).got(50)
                 assert [frame.data for frame in frames] == [b"%d" % n for n in range(50)]
+                by = {message.msgid % 16 for message in await at(side, phone).queue()}
+                assert by == {one.store.scene.mint.box}, "one of them stores, not both"
 
     run(body)
 

@@ -15,6 +15,7 @@ from appliance.relay import RelayError, care, membership
 from appliance.relay.ending import why_of
 from appliance.relay.presence import Presence
 from appliance.relay.upstream import IDLE_EVENTS_PER_S
+from tests.kit import head_of
 from tests.kit.upstream import Deaf, Say, Upstream, hostile
 from tests.relay.house import QUICK, House, house, until
 from tests.store.kit import run
@@ -122,6 +123,29 @@ def test_what_never_ends_takes_neither_the_time_nor_the_memory_of_others(
                 nursery.cancel_scope.cancel()
             assert watch.latest_s < LATE_S
             assert resident() - before < LESS_THAN_OCTETS
+
+    run(body)
+
+
+@pytest.mark.parametrize(
+    "answer", [{"msgid": "f" * 16, "posted": hostile.POSTED}, {"msgid": "1" * 16, "posted": "tomorrow"}]
+)
+def test_an_answer_that_cannot_be_is_none(crooks: Upstream, tmp_path: Path, answer: dict[str, str]):
+    crooks.remembers = True
+
+    async def body():
+        async with house(tmp_path) as home:
+            bad = await home.membership("crooks", crooks)
+            phone = await home.device(bad)
+            await home.online(bad)
+            crooks.stop()
+            item = await phone.post(b"hello")
+            said = head_of({"id": wire.format_id(item), "op": "ack", **answer})
+            rule = crooks.on("taken", Say(said), op="Post")
+            crooks.start()
+            outcome = await home.outcome(item, 20)
+            assert rule.hits == 1 and crooks.asked("Post") == 2
+            assert 0 < outcome.upid < 1 << 62 and outcome.posted_ms
 
     run(body)
 
