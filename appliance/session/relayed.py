@@ -31,6 +31,7 @@ class RelayedRequests(Requests):
         super().__init__(link, node)
         self._waiting = link.service.waiting
         self._over = False
+        self._lookup = True  # requests of memberships are in a table of their own
         self._asked: dict[int, str] = {}
         """The device's ids of the items that it waits for."""
         self._times: OrderedDict[bytes, int] = OrderedDict()

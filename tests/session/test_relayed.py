@@ -217,6 +217,26 @@ def test_large_data_are_one_file_as_they_came_note_and_all(tmp_path: Path) -> No
     test(tmp_path, body)
 
 
+def test_on_a_full_disk_too_large_data_that_come_again_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(store: Store, waiting: Waiting, number: int, device: int) -> None:
+        data = bytes(100_000)
+        await Line(store, waiting, device).ask(post("1", data), data)
+        (item,) = await store.relay.items(number)
+        await answer(store, number, item.msgid)
+        monkeypatch.setattr(store.disk, "problem", lambda size: "disk full")
+        line = Line(store, waiting, device)
+        await line.ask(post("1", data), data)
+        await line.ask(post("2", data), data)
+        assert line.frames == [
+            wire.encode_ack("1", 77, 1_700_000_000_000),
+            wire.encode_ack("2", error="disk full"),
+        ]
+
+    test(tmp_path, body)
+
+
 def test_another_device_is_made_here(tmp_path: Path) -> None:
     async def body(store: Store, waiting: Waiting, number: int, device: int) -> None:
         line = Line(store, waiting, device)
