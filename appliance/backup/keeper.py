@@ -7,7 +7,7 @@ the journals keep what it would lack, for ``HOLD_S``.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -296,7 +296,7 @@ class Keeper:
 
     async def _verify(self, place: Path | None, secret: bytes | None) -> dict[str, Any]:
         from appliance.backup.opening import choose
-        from appliance.backup.writing import REST_SHARE
+        from appliance.backup.pacing import each
 
         if place is None:
             found = await trio.to_thread.run_sync(self._sticks.backups)
@@ -306,11 +306,7 @@ class Keeper:
         backup = await trio.to_thread.run_sync(choose, place, secret or await self.secret())
         state = backup.state
         self._total = state.octets
-        steps, began = backup.check(), trio.current_time()
-        while (octets := await trio.to_thread.run_sync(_next, steps)) is not None:
-            self._octets += octets
-            await trio.sleep((trio.current_time() - began) * REST_SHARE)
-            began = trio.current_time()
+        await each(backup.check(), self._read)
         return {
             "folder": str(backup.folder.path),
             "site": state.site,
@@ -320,6 +316,9 @@ class Keeper:
             "messages": state.messages,
             "attachments": len(state.files),
         }
+
+    def _read(self, octets: int) -> None:
+        self._octets += octets
 
     # by itself
 
@@ -389,7 +388,3 @@ class Keeper:
                 await trio.to_thread.run_sync(write_synced, path, msgspec.json.encode(self.notes))
         except OSError as error:
             raise BackupError(f"{path} cannot be written: {error}") from error
-
-
-def _next(steps: Iterator[int]) -> int | None:
-    return next(steps, None)

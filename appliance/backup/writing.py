@@ -18,16 +18,16 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 import trio
 
 from appliance.backup import keys
+from appliance.backup.attachments import Attachments
 from appliance.backup.errors import BackupError, Damaged, StickError, WrongKey
 from appliance.backup.format import (
     FORMAT,
@@ -46,11 +46,10 @@ from appliance.backup.opening import (
     STATES,
     Backup,
     Chain,
-    check_file,
-    has_parts,
     parts,
     read_states,
 )
+from appliance.backup.pacing import each, rested, thread
 from appliance.backup.stick import ABOUT, TOP, About, Folder, Writing, telling
 from appliance.log import get_logger
 from appliance.site import Site
@@ -59,16 +58,11 @@ from appliance.store.journal import KEY_NAME as BOX_KEY_NAME
 
 log = get_logger(__name__)
 
-T = TypeVar("T")
 READ_OCTETS = 1 << 20
 SEGMENT_OCTETS = 1 << 29
-PIECE_OCTETS = 1 << 20
 ANEW_S = 30 * 86400.0
 ANEW_OCTETS = 16 << 20
 """On top of that what came later may be as much as what was there first."""
-
-REST_SHARE = 1.0
-"""After each piece of work the writer rests for so many times as long as it took: clients go first."""
 
 OCTETS_AT_ONCE = 64
 
@@ -123,13 +117,13 @@ class Writer:
         """What is on the stick then. Cancelled or failed, what was backed up before stays. Raises
         ``BackupError``, ``StoreError``.
         """
-        await self._thread(self._begin)
+        await thread(self._begin)
         try:
             absent = await self._write_journals()
             await self._write_files()
             await self._prove()
             state = self._state(absent)
-            await self._thread(self._conclude, state)
+            await thread(self._conclude, state)
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self._drop)
@@ -180,7 +174,7 @@ class Writer:
                 return False
             if (await self._replica.digest_at(box, head.seq)) not in (None, head.digest):
                 return False
-        return await self._thread(self._are_there, before)
+        return await thread(self._are_there, before)
 
     def _are_there(self, before: State) -> bool:
         return all(self.folder.size(segment.name) == segment.octets for segment in before.segments)
@@ -218,15 +212,15 @@ class Writer:
             for arrival in arrivals:
                 self.progress.entries += max(0, arrival.seq - after.get(arrival.box, 0))
                 after[arrival.box] = arrival.seq
-            await self._rested(self._put, Entries(arrivals))
+            await rested(self._put, Entries(arrivals))
             self._note(arrivals)
         absent |= lacked | set(self._replica.absent_messages())
         for at in range(0, len(lacked), OCTETS_AT_ONCE):
             octets = await self._replica.octets(sorted(lacked)[at : at + OCTETS_AT_ONCE])
             if octets:
-                await self._rested(self._put, Filled(octets))
+                await rested(self._put, Filled(octets))
                 absent.difference_update(one.msgid for one in octets)
-        await self._thread(self._finish_segment)
+        await thread(self._finish_segment)
         return sorted(absent & {*self._replica.lacking(), *self._replica.absent_messages()})
 
     def _note(self, arrivals: list[Arrival]) -> None:
@@ -266,75 +260,18 @@ class Writer:
     # attachments
 
     async def _write_files(self) -> None:
-        self.progress.phase = "attachments"
-        known = dict(self._before.files) if self._before is not None else {}
-        new: dict[bytes, int] = {}
-        for sha in sorted(await self._replica.named_blobs()):
-            size = await self._thread(self._size_of, sha)
-            if size is None:
-                continue
-            if known.get(sha) == size and await self._thread(has_parts, self.folder, self._key, sha, size):
-                self._files[sha] = size
-            else:
-                new[sha] = size
-        self.progress.octets, self.progress.total = 0, sum(new.values())
+        progress = self.progress
+        progress.phase = "attachments"
+        known = self._before.files if self._before is not None else {}
+        attachments = Attachments(self.folder, self._key, self._store.blobs, self._wrote)
+        self._files, new = await attachments.missing(await self._replica.named_blobs(), known)
+        progress.octets, progress.total = 0, sum(new.values())
         for sha, size in new.items():
-            if await self._is_whole(sha, size):
-                self.progress.octets += size
-                self._files[sha] = size
-            elif await self._write_file(sha, size):
+            if await attachments.bring(sha, size):
                 self._files[sha] = size
 
-    def _size_of(self, sha: bytes) -> int | None:
-        try:
-            return self._store.blobs.path(sha).stat().st_size
-        except OSError:
-            return None
-
-    async def _is_whole(self, sha: bytes, size: int) -> bool:
-        """Whether an earlier backup that came to no end has written it."""
-        if not await self._thread(has_parts, self.folder, self._key, sha, size):
-            return False
-        try:
-            await self._each(check_file(self.folder, self._key, sha, size))
-        except Damaged:
-            return False
-        return True
-
-    async def _write_file(self, sha: bytes, size: int) -> bool:
-        """Whether it is on the stick; what is damaged here, or gone meanwhile, is not."""
-        whole, began = hashlib.sha256(), self.progress.octets
-        try:
-            await self._each(self._copy(sha, size, whole.update))
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            log.warning("an attachment cannot be read", sha=sha.hex(), error=str(error))
-            return False
-        self.progress.octets = began + size
-        if whole.digest() == sha:
-            await self._each(check_file(self.folder, self._key, sha, size))
-            return True
-        log.warning("an attachment is damaged, and not in the backup", sha=sha.hex())
-        return False
-
-    def _copy(self, sha: bytes, size: int, seen: Callable[[bytes], object]) -> Iterator[int]:
-        with open(self._store.blobs.path(sha), "rb", buffering=0) as source:
-            for part in parts(self._key, sha, size):
-                writing, sealer = self.folder.create(part.name), Sealer(self._key, part.name)
-                left = part.octets
-                try:
-                    writing.write(sealer.begin())
-                    while left and (piece := source.read(min(PIECE_OCTETS, left))):
-                        left -= len(piece)
-                        seen(piece)
-                        writing.write(sealer.seal(piece))
-                        self.progress.octets += len(piece)
-                        yield len(piece)
-                    writing.write(sealer.finish())
-                    writing.finish()
-                finally:
-                    writing.abort()
+    def _wrote(self, octets: int) -> None:
+        self.progress.octets += octets
 
     # the end
 
@@ -345,7 +282,7 @@ class Writer:
         chain = Chain(dict(before), {box: head.public for box, head in self._heads.items()})
         backup = Backup(self.folder, self._key, self._state([]))
         for segment in self._fresh:
-            await self._each(backup.check_segment(segment, chain))
+            await each(backup.check_segment(segment, chain))
         chain.ends(self._heads)
 
     def _state(self, absent: list[int]) -> State:
@@ -401,24 +338,3 @@ class Writer:
             named.update(part.name for part in parts(self._key, sha, size))
         for other in self.folder.names() - named:
             self.folder.remove(other)
-
-    # how it works
-
-    async def _thread(self, work: Callable[..., T], *args: object) -> T:
-        return await trio.to_thread.run_sync(partial(work, *args))
-
-    async def _rested(self, work: Callable[..., T], *args: object) -> T:
-        began = trio.current_time()
-        done = await self._thread(work, *args)
-        await trio.sleep((trio.current_time() - began) * REST_SHARE)
-        return done
-
-    async def _each(self, steps: Iterator[int]) -> None:
-        """Step by step, with a rest after each."""
-        try:
-            while await self._rested(next, steps, None) is not None:
-                pass
-        finally:
-            close = getattr(steps, "close", None)
-            if close is not None:
-                close()

@@ -77,7 +77,7 @@ def test_a_blank_box_gets_everything_and_serves_as_a_new_one(tmp_path: Path) -> 
         async with house(tmp_path) as home:
             ann, bob = await people(home)
             await home.store.perform(lambda scene: set_recovery(scene, SECRET))
-            for size in (0, 10, 60_000, LARGE, 3 * writing.PIECE_OCTETS):
+            for size in (0, 10, 60_000, LARGE, 3 << 20):
                 await ann.post([bob.uid], os.urandom(size))
             got = (await bob.post([ann.uid], b"got it")).msgid
             await ann.acks(got)
