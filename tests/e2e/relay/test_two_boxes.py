@@ -121,7 +121,7 @@ def test_whichever_box_dies_at_any_moment_each_message_arrives_once(pair: Pair) 
     over = threading.Event()
     mine: list[tuple[str, bytes]] = []
     his: list[tuple[str, bytes]] = []
-    pair.club.resend_s = 3600  # she reads at the end
+    pair.club.resend_s = pair.club.idle_timeout_s = 3600  # eve reads at the end
     eve = Client.register(pair.club, alias="Eve at the club")
     devices = [pair.laptop, pair.ann.at(pair.laptop, 1)]
     for client in (*devices, pair.phone):
