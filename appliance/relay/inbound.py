@@ -192,7 +192,8 @@ class Inbound:
     def _check_disk(self, message: wire.Message) -> None:
         """Raises ``NoRoom``, while members of this site still have some: no other site may take it all."""
         disk = self._store.disk
-        problem = disk.problem(message.datalen + disk.room().reserve // MEMBERS_SHARE)
+        room = disk.room(0.0)  # in a second a site can fill what members have to themselves
+        problem = disk.problem(message.datalen + room.reserve // MEMBERS_SHARE)
         if problem is not None:
             raise NoRoom(f"a message of {message.datalen} octets waits there: {problem}")
 

@@ -56,9 +56,9 @@ class Disk:
         self._looked = float("-inf")
         self._room = self._look()
 
-    def room(self) -> Room:
-        """As of at most a second ago."""
-        if time.monotonic() - self._looked > LOOK_EVERY_S:
+    def room(self, within_s: float = LOOK_EVERY_S) -> Room:
+        """As of at most ``within_s`` ago."""
+        if time.monotonic() - self._looked > within_s:
             self._room = self._look()
         return self._room
 

@@ -123,7 +123,7 @@ def test_a_full_disk_leaves_messages_at_the_site_until_there_is_room(
             await until(lambda: not club.waiting(ann))
             full = Room(free=free, total=1 << 30, reserve=8 << 20, missing=0)
             with monkeypatch.context() as patch:
-                patch.setattr(home.store.disk, "room", lambda: full)
+                patch.setattr(home.store.disk, "room", lambda within_s=1.0: full)
                 assert bool(home.store.disk.problem(0)) == (not free)
                 club.post(bob, [ann], b"one", bytes(200_000), b"three")
                 await until(lambda: any("disk full" in text for text in home.warnings.values()))
@@ -132,6 +132,27 @@ def test_a_full_disk_leaves_messages_at_the_site_until_there_is_room(
             frames = await phone.got(3)
             assert [len(frame.data) for frame in frames] == [3, 200_000, 5]
             await until(lambda: not home.warnings)
+
+    run(body)
+
+
+def test_a_disk_that_fills_within_a_moment_is_not_filled_by_a_site(
+    club: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async def body():
+        async with house(tmp_path) as home:
+            number = await home.membership("club", club)
+            phone, disk = await home.device(number), home.store.disk
+            await home.online(number)
+            bob, ann = club.member("Bob at the club"), club.accounts.members[home.uid(number)]
+            await until(lambda: not club.waiting(ann))
+            monkeypatch.setattr(disk, "_room", disk._look())
+            full = Room(free=8 << 20, total=1 << 30, reserve=8 << 20, missing=0)
+            monkeypatch.setattr(disk, "_look", lambda: full)
+            assert disk.room().free > full.free
+            club.post(bob, [ann], b"one")
+            await until(lambda: home.warnings or home.count(phone.node.number))
+            assert any("disk full" in text for text in home.warnings.values())
 
     run(body)
 
