@@ -69,12 +69,16 @@ class Flow:
         self.tried.add(msgid)
 
     def absent(self, msgid: int) -> None:
-        """Its octets are not here: it waits until somebody says ``present``."""
+        """Its octets are not here: it waits until somebody says ``here`` or ``present``."""
         self._absent.add(msgid)
 
     def present(self) -> None:
         """What was absent may be here now."""
         self._absent.clear()
+
+    def here(self, msgid: int) -> None:
+        """The octets of an item are here."""
+        self._absent.discard(msgid)
 
     def answer(self, msgid: int) -> Item | None:
         """The site has answered; the item, or None if no answer is due."""

@@ -96,7 +96,8 @@ class Outbound:
     # what others call
 
     def push(self, msgid: int) -> None:
-        """A new item is in the outbox, on stable storage."""
+        """A new item is in the outbox, on stable storage; or what is in an old one has come."""
+        self.flow.here(msgid)
         self._new.add(msgid)
         self._wake()
 
@@ -115,10 +116,6 @@ class Outbound:
         self._upstream = None
         self.flow.broke()
         self._requests = {m: r for m, r in self._requests.items() if m in self.flow.answered}
-
-    def look(self) -> None:
-        """What is to be sent may have changed."""
-        self._wake()
 
     async def load(self) -> None:
         """Know what is in the outbox."""

@@ -72,7 +72,9 @@ def test_an_item_whose_octets_are_missing_holds_up_its_device_alone():
     flow = opened(item(16, node=32), item(32, node=32), item(48, node=64))
     flow.absent(16)
     assert send(flow) == [48]
-    flow.present()
+    flow.here(32)
+    assert send(flow) == []
+    flow.here(16)
     assert send(flow) == [16, 32]
 
 
