@@ -26,7 +26,12 @@ def make_keeper(
     """Who keeps this box's backups. It has to be run."""
     backup = config.backup
     settings = Settings(config.data, backup.folder, tuple(map(Path, backup.search)), backup.at, __version__)
-    keeper = Keeper(store, health, settings, lambda: peering.has, restart)
+
+    def begin() -> None:
+        peering.gave_up = None
+        restart()
+
+    keeper = Keeper(store, health, settings, lambda: peering.has, begin, lambda: peering.gave_up)
     words.add(BackupWords(keeper).handlers)
     words.figures.append(keeper.figures)
     return keeper

@@ -81,7 +81,7 @@ class Settings:
 
 class Keeper:
     """``has``: what this box would lose if it became another one, None if it is blank. ``restart``: have it
-    start anew inside.
+    start anew inside. ``gave_up``: why it did not become another one when it should have, or None.
     """
 
     def __init__(
@@ -91,6 +91,7 @@ class Keeper:
         settings: Settings,
         has: Callable[[], str | None],
         restart: Callable[[], None],
+        gave_up: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.notes = Notes()
         self._store = store
@@ -99,6 +100,7 @@ class Keeper:
         self._sticks = Sticks(settings.search, settings.folder)
         self._has = has
         self._restart = restart
+        self._gave_up = gave_up
         self._busy: str | None = None
         self._writer: Writer | None = None
         self._octets = self._total = 0
@@ -364,6 +366,9 @@ class Keeper:
 
     async def _look_for_backup(self) -> None:
         """A blank box: a stick with a backup and the recovery key beside it is what it is to become."""
+        if (problem := self._gave_up()) is not None:
+            self._health.warn("restore", problem)
+            return
         found = await trio.to_thread.run_sync(self._sticks.backups)
         for folder in found:
             typed = await trio.to_thread.run_sync(self._sticks.key_beside, folder)

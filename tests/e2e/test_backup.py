@@ -192,3 +192,24 @@ def test_what_cannot_be_done_is_said(new_box: NewBox, tmp_path: Path, stick: Pat
         home.control("restore", folder=str(stick), key=key, look=True)
     new = pocket(home, "recovery-key", "new", "--yes")
     assert key not in new and home.control("recovery.show")["key"] in new
+
+
+def test_a_box_that_cannot_be_restored_is_blank_again_and_says_why(new_box: NewBox, stick: Path) -> None:
+    home = new_box(config=writes(stick))
+    Client.register(home, alias="ann smith").close()
+    key = back_up(home, stick)
+    (segment,) = stick.rglob("journal-*")
+    octets = segment.read_bytes()
+    segment.write_bytes(octets[:100] + bytes([octets[100] ^ 1]) + octets[101:])
+    assert "damaged" in pocket(home, "backup", "verify", code=1)
+    home.kill9()
+    (stick / "recovery-key.txt").write_text(key)
+    other = new_box(config=looks(stick))
+    until(lambda: any("was not restored" in reason for reason in other.control("status")["reasons"]))
+    tried = other.words().count("joining given up")
+    assert "was not restored" in restore(other, stick, key, code=1)
+    assert other.words().count("joining given up") == tried + 1 == 2
+    assert other.control("status")["members"] == 0
+    segment.write_bytes(octets)
+    restore(other, stick, key)
+    assert other.control("status")["members"] == 1
