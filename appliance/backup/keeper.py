@@ -222,7 +222,7 @@ class Keeper:
         """Become a new box of the site that is in the backup; its id. When this returns, this box is about to
         start anew, and then fetches everything. Raises ``BackupError``.
         """
-        from appliance.backup import restoring
+        from appliance.backup import keys, restoring
 
         if (what := self._has()) is not None:
             raise BackupError(BLANK.format(what=what))
@@ -235,6 +235,8 @@ class Keeper:
         except (OSError, ValueError) as error:
             self._restoring = False
             raise BackupError(f"this box cannot be restored: {error}") from error
+        with suppress(BackupError):
+            await self.shown(keys.key_id(secret))
         log.warning("restoring", site=backup.state.site, made=backup.state.made, box=box)
         self._restart()
         return box

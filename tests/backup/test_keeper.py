@@ -224,5 +224,6 @@ def test_a_blank_box_restores_only_with_the_key_beside_the_backup(tmp_path: Path
             await trio.sleep(0.05)
             assert blank.restarts == 1
             assert (blank.home.data / "joining" / "restore.json").exists()
+            assert blank.keeper.notes.seen == keys.key_id(keys.typed(key))
 
     kit.run(main)
