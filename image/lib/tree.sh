@@ -22,12 +22,3 @@ IMAGE_ID=pocket
 IMAGE_VERSION="$VERSION"
 END
 }
-
-# has WHAT FILE...: stop with words when one of the files is not there.
-has() {
-    local what=$1 file
-    shift
-    for file in "$@"; do
-        [ -e "$file" ] || { echo "$what: $file is missing" >&2; exit 1; }
-    done
-}
