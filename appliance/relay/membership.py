@@ -163,7 +163,7 @@ class Keeping:
             why, text = why_of(error)
             if isinstance(error, CertificateChanged):
                 self.offered_pin = error.offered
-            elif why is Why.ERROR:
+            elif why is Why.ERROR and self.number in self._store.site.memberships:
                 log.exception("link to another site ended by an error", membership=self.number)
         if self._leaving is not None:
             why, text = self._leaving, ""

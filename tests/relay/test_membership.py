@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
 from appliance import wire
-from appliance.relay import EnrolmentFailed
+from appliance.relay import EnrolmentFailed, membership, relay
 from appliance.site import drop_membership, set_membership
 from tests.kit.plug import Plug
 from tests.kit.upstream import Delay, Refuse, Say, Upstream
@@ -271,6 +272,27 @@ def test_a_dropped_membership_leaves_the_site(club: Upstream, tmp_path: Path):
             await home.store.perform(lambda scene: drop_membership(scene, number))
             await until(lambda: not club.linked(uid))
             assert home.relay.state(other)["online"] and home.relay.state(number) == {"online": False}
+
+    run(body)
+
+
+def test_a_membership_that_is_dropped_while_its_link_is_busy_is_no_error(
+    club: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    told: list[str] = []
+    monkeypatch.setattr(membership.log, "exception", lambda text, **_: told.append(text))
+
+    async def body():
+        async with house(tmp_path) as home:
+            number = await home.membership("club", club)
+            await home.online(number)
+            monkeypatch.setattr(relay, "LOOK_S", 60.0)
+            await trio.sleep(0.6)
+            uid = home.uid(number)
+            await home.store.perform(lambda scene: drop_membership(scene, number))
+            await until(lambda: not club.linked(uid))
+            await until(lambda: home.relay.state(number) == {"online": False})
+            assert not told and not home.warnings
 
     run(body)
 
