@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -280,7 +281,8 @@ def test_a_membership_that_is_dropped_while_its_link_is_busy_is_no_error(
     club: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     told: list[str] = []
-    monkeypatch.setattr(membership.log, "exception", lambda text, **_: told.append(text))
+    log = SimpleNamespace(info=lambda *_, **__: None, exception=lambda text, **_: told.append(text))
+    monkeypatch.setattr(membership, "log", log)
 
     async def body():
         async with house(tmp_path) as home:
