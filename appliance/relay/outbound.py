@@ -155,6 +155,7 @@ class Outbound:
 
     def _settle(self, msgid: int) -> None:
         self.flow.settled(msgid)
+        self.flow.present()
         self._requests.pop(msgid, None)
         self._traces.pop(msgid, None)
         self._change.set()
@@ -171,13 +172,7 @@ class Outbound:
             upstream = self._upstream
             if item is None or upstream is None or upstream.wire.state is not wire.State.LOGGED_IN:
                 return None
-            if not await self._store.relay.is_due(item):  # another box had it from the device, too
-                self._settle(item.msgid)
-                continue
-            twin = await self._store.relay.twin(item)
-            if twin is not None:
-                self.flow.tried.add(item.msgid)
-                self._reply(item.msgid, twin.upid, twin.posted_ms, twin.error, told=True)
+            if await self._is_twin(item):
                 continue
             known = await self._read(item)
             if known is None:
@@ -196,6 +191,22 @@ class Outbound:
                 continue
             self._requests[item.msgid] = known
             return Parcel(item.msgid, head, message.size, message.data, message.blob)
+
+    async def _is_twin(self, item: Item) -> bool:
+        """Whether another box had the same request from the device, and that one counts: its answer is this
+        one's, too, and later requests of the device wait for it.
+        """
+        twin = await self._store.relay.twin(item)
+        if twin is not None and twin.answered:
+            self.flow.tried.add(item.msgid)
+            self._reply(item.msgid, twin.upid, twin.posted_ms, twin.error, told=True)
+        elif await self._store.relay.is_due(item):
+            return False
+        elif twin is not None and await self._store.relay.is_due(twin):
+            self.flow.absent(item.msgid)
+        else:
+            self._settle(item.msgid)
+        return True
 
     async def damaged(self, parcel: Parcel, error: FileDamaged) -> None:
         """The file of a request is not what it was. Another box may have it; without one the device is told,

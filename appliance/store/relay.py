@@ -110,13 +110,13 @@ class Relay:
             return bool(await self._ledger.read(reading.in_queues, [(of.out, item.msgid)]))
 
     async def twin(self, item: Item) -> Item | None:
-        """The same request, as another box had it from the device, if it is answered."""
+        """The same request, as another box had it from the device; of several one that is answered."""
         if len(self._ledger.site.boxes) < 2:
             return None
-        where = "node = ? AND key = ? AND msgid <> ? AND answered <> 0"
+        where = "node = ? AND key = ? AND msgid <> ?"
         async with self._ledger.lock:
             found = await self._ledger.read(_items, where, item.node, item.key, item.msgid)
-        return found[0] if found else None
+        return min(found, key=lambda twin: (not twin.answered, twin.msgid), default=None)
 
     async def archived(self, node: int, slot: int, after: int, limit: int) -> list[Message]:
         """What an archive has of the box with that slot, above the id ``after``: the next ones in order, at
