@@ -165,7 +165,7 @@ class Copier:
         """Until nothing is lacking; the store is closed then, and its positions are what this returns."""
         replica = self._replica = store.replica
         partials = Partials(store.blobs)
-        self._fetcher = Fetcher(replica, partials, lambda sha: None, self._suspect)
+        self._fetcher = Fetcher(replica, partials, self._suspect)
         self._shop = Shop(replica, None, True, partials.read, lambda: False, self._program)
         closed = trio.Event()
         async with trio.open_nursery() as main:

@@ -61,22 +61,20 @@ class Fetch:
 
 
 class Fetcher:
-    """``run`` in a task. ``here`` is called when a blob is in its place and those who want it know.
-    ``problem``: a box gave wrong octets (its id, what to tell; None: it gave right ones since).
+    """``run`` in a task. ``problem``: a box gave wrong octets (its id, what to tell; None: it gave right ones
+    since).
     """
 
     def __init__(
         self,
         replica: Replica,
         partials: Partials,
-        here: Callable[[bytes], None],
         problem: Callable[[str, str | None], None],
     ) -> None:
         self.octets = 0
         """Of blobs, fetched since the start."""
         self._replica = replica
         self._partials = partials
-        self._here = here
         self._problem = problem
         self._accused: set[str] = set()
         self._sessions: list[Session] = []
@@ -260,7 +258,6 @@ class Fetcher:
             await self._replica.blob_here(sha)
         finally:
             self._partials.blobs.unpin(sha)
-        self._here(sha)
 
     async def _next(self, fetch: Fetch) -> Chunk | None:
         """The next chunk, which may be one that was asked for before; None if none comes."""

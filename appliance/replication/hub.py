@@ -54,7 +54,7 @@ class Hub:
         self.companions: list[Callable[[], Awaitable[None]]] = []
         """Tasks that run while the hub does."""
         self.neighbours: dict[str, Neighbour] = {}
-        self.fetcher = Fetcher(replica, partials, self._blob_here, self._suspect)
+        self.fetcher = Fetcher(replica, partials, self._suspect)
         self._identity = identity
         self._replica = replica
         self._copies = copies
@@ -113,6 +113,7 @@ class Hub:
         """Keep links up until cancelled."""
         self.neighbours.clear()
         self._replica.on_entries.append(self._pushed)
+        self._replica.on_blob.append(self._blob_here)
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -127,6 +128,7 @@ class Hub:
         finally:
             self._nursery = None
             self._replica.on_entries.remove(self._pushed)
+            self._replica.on_blob.remove(self._blob_here)
 
     async def accept(self, caller: Caller) -> None:
         """Serve a box that calls. Returns when its link is over."""

@@ -27,6 +27,7 @@ class Replica(Protocol):
     """The journals of all boxes, as this one has them."""
 
     on_entries: list[Callable[[Sequence[Arrival]], None]]
+    on_blob: list[Callable[[bytes], None]]
 
     @property
     def own(self) -> str: ...

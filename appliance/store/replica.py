@@ -32,7 +32,8 @@ CLOCK_STEP = 16
 
 class Replica:
     """``on_entries`` are called after each commit with what is new, this box's own and what it took in, in
-    that order everywhere; they must not block or raise.
+    that order everywhere; ``on_blob`` with the SHA-256 of a file that has come, however it did. They must not
+    block or raise.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Replica:
         order: Order,
     ) -> None:
         self.on_entries: list[Callable[[Sequence[Arrival]], None]] = []
+        self.on_blob: list[Callable[[bytes], None]] = []
         self.trusted: dict[str, bytes] = {}
         """Keys of boxes, besides those that the site knows: a copy begins with nothing."""
         self._ledger = ledger
@@ -221,6 +223,8 @@ class Replica:
         async with self._ledger.lock:
             named = [m for m, absent in self._ledger.queues.absent.items() if absent.blob == sha]
             await self._present(named)
+        for listener in self.on_blob:
+            listener(sha)
 
     async def _present(self, msgids: Sequence[int]) -> None:
         """The caller holds the lock."""

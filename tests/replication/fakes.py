@@ -48,6 +48,7 @@ class FakeReplica:
         self.heads: dict[str, Position] = {}
         self.clock = 0
         self.on_entries: list[Callable[[Sequence[Arrival]], None]] = []
+        self.on_blob: list[Callable[[bytes], None]] = []
         self.order: list[tuple[str, int]] = []
         self.messages: dict[int, Octets] = {}
         self.due_messages: dict[int, str] = {}
@@ -190,6 +191,8 @@ class FakeReplica:
 
     async def blob_here(self, sha: bytes) -> None:
         self.blobs.add(sha)
+        for call in self.on_blob:
+            call(sha)
 
     def saw_clock(self, clock: int) -> None:
         self.clock = max(self.clock, clock)

@@ -84,6 +84,22 @@ def test_a_box_that_is_linked_was_seen(home):
     trio.run(main)
 
 
+def test_a_file_that_comes_otherwise_is_asked_for_at_once_by_who_lacks_it(home):
+    async def main():
+        a, b = home.box(1), home.box(2)
+        octets = bytes(100_000)
+        sha = hashlib.sha256(octets).digest()
+        async with home.running(a, b):
+            await until(lambda: a.status(b).state == b.status(a).state == "in sync")
+            a.replica.add(blobs={sha: len(octets)})
+            await until(lambda: (a.id, sha) in b.hub.fetcher._later)
+            a.put_blob(octets)  # its sender has sent it again
+            await a.replica.blob_here(sha)
+            await until(lambda: sha in b.replica.blobs, 5)
+
+    trio.run(main)
+
+
 def test_a_box_that_has_yet_to_get_what_is_in_a_message_is_not_in_sync(home):
     async def main():
         a, b = home.box(1), home.box(2)
