@@ -28,6 +28,8 @@ def repro(name: str) -> None:
     first = build_of(name)
     first.run()
     again = Build(first.machine, dict(first.settings), first.place / "again")
+    if again.keys != first.keys:
+        raise ImageError("the sources changed during the first build: leave them alone, and begin anew")
     remove(again.place)
     tools = again.result("tools")
     tools.parent.mkdir(parents=True)
