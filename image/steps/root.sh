@@ -82,6 +82,7 @@ chroot "$tree" /opt/pocket/venv/bin/python -W error -c 'import google_crc32c'
 if [ "$ARCH" = "$(dpkg --print-architecture)" ]; then
     # It starts threads, which the emulator of another architecture does not survive.
     chroot "$tree" env LG_WD=/tmp /opt/pocket/venv/bin/python -c 'import lgpio'
+    rm -f "$tree"/tmp/.lgd-*
 fi
 
 mkfs.erofs --quiet -zzstd,level=6 -C65536 -T"$SOURCE_DATE_EPOCH" --all-time \
