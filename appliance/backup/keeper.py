@@ -79,6 +79,14 @@ class Settings:
     program: str = ""
 
 
+def _noted(path: Path) -> Notes:
+    """What was kept; nothing if that cannot be read: a backup is made then, and its folder tells the rest."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Notes)
+    except (OSError, msgspec.DecodeError):
+        return Notes()
+
+
 class Keeper:
     """``has``: what this box would lose if it became another one, None if it is blank. ``restart``: have it
     start anew inside. ``gave_up``: why it did not become another one when it should have, or None.
@@ -93,7 +101,7 @@ class Keeper:
         restart: Callable[[], None],
         gave_up: Callable[[], str | None] = lambda: None,
     ) -> None:
-        self.notes = Notes()
+        self.notes = _noted(settings.data / FILE)
         self._store = store
         self._health = health
         self._settings = settings
@@ -123,9 +131,6 @@ class Keeper:
         self._scope.cancel()
 
     async def _run(self) -> None:
-        with suppress(OSError, msgspec.DecodeError):
-            octets = await trio.to_thread.run_sync((self._settings.data / FILE).read_bytes)
-            self.notes = msgspec.json.decode(octets, type=Notes)
         self._tried = self.notes.made
         self._store.upkeep.kept = self._kept
         while True:

@@ -17,7 +17,7 @@ from appliance.control.pairing import PairingWords
 from appliance.control.people import PeopleWords
 from appliance.health import Health
 from appliance.session import Service
-from appliance.store import Scrubber, Store, StoreError, verify
+from appliance.store import Scrubber, Store, StoreError
 from appliance.version import __version__
 
 Args = dict[str, Any]
@@ -139,6 +139,8 @@ class Words:
         return self.scrubber.state()
 
     async def journal_verify(self, args: Args) -> Any:
+        from appliance.store import verify
+
         return await trio.to_thread.run_sync(verify, self._folder, abandon_on_cancel=True)
 
     async def state_digest(self, args: Args) -> Any:

@@ -11,7 +11,7 @@ from appliance.log import get_logger
 from appliance.session.oidc import AuthError
 from appliance.session.requests import Fresh, secret_of
 from appliance.session.service import Service
-from appliance.site import Decision, Node, Scene, login, register, relay_login
+from appliance.site import Decision, Node, Scene, login, register
 from appliance.wire import reasons
 
 log = get_logger(__name__)
@@ -101,7 +101,11 @@ async def _log_in(service: Service, link: Stranger, request: wire.Login) -> Node
 def _login(scene: Scene, node: Node) -> Decision:
     if node.number not in scene.site.nodes:
         return Decision(error="this device was dropped")
-    return relay_login(scene, node) if node.membership else login(scene, node)
+    if node.membership:
+        from appliance.site import relay_login
+
+        return relay_login(scene, node)
+    return login(scene, node)
 
 
 async def _take_place(service: Service, link: Stranger, node: Node) -> None:

@@ -2,6 +2,8 @@
 clock.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from appliance.site.boxes import (
     add_box,
     heirs,
@@ -18,26 +20,28 @@ from appliance.site.message import EMPTY, RANK_NORMAL, RANK_USER, Decision, Mess
 from appliance.site.mint import Mint
 from appliance.site.people import add_device, add_member, device_problem, drop_node, find_owner, set_owner
 from appliance.site.presence import OFFLINE, ONLINE, Presence
-from appliance.site.relaying import (
-    Echo,
-    add_membership,
-    add_relay_device,
-    drop_membership,
-    relay_answered,
-    relay_in,
-    relay_login,
-    relay_newnode,
-    relay_out,
-    set_archive,
-    set_credential,
-    set_membership,
-    set_sealing,
-    trim,
-)
 from appliance.site.renumbering import Renumbering
 from appliance.site.rules import Credentials, decide, login, register
 from appliance.site.scene import Limits, Load, Scene
 from appliance.site.state import Box, Change, Group, Identity, Member, NameLost, Node, Site
+
+if TYPE_CHECKING:
+    from appliance.site.relaying import (
+        Echo,
+        add_membership,
+        add_relay_device,
+        drop_membership,
+        relay_answered,
+        relay_in,
+        relay_login,
+        relay_newnode,
+        relay_out,
+        set_archive,
+        set_credential,
+        set_membership,
+        set_sealing,
+        trim,
+    )
 
 __all__ = [
     "EMPTY",
@@ -102,3 +106,12 @@ __all__ = [
     "tell_lost",
     "trim",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What is decided about memberships is loaded when there is one: most boxes have none."""
+    if name not in __all__:
+        raise AttributeError(name)
+    from appliance.site import relaying
+
+    return getattr(relaying, name)

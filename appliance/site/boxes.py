@@ -11,7 +11,6 @@ from appliance.site import facts
 from appliance.site.message import Decision, Payload
 from appliance.site.mint import BOXES
 from appliance.site.names import length_problem
-from appliance.site.relaying import relay_answered
 from appliance.site.scene import Scene
 from appliance.site.state import Box, NameLost
 
@@ -165,6 +164,8 @@ def give_up(scene: Scene, gone: Sequence[Gone], boxes: Sequence[str]) -> Decisio
         nodes = [scene.site.nodes[number] for number in one.nodes if number in scene.site.nodes]
         for node in nodes:
             if node.number in outboxes:
+                from appliance.site.relaying import relay_answered  # most boxes have no memberships
+
                 failed = relay_answered(scene, outboxes[node.number], one.msgid, 0, scene.now_ms, LOST)
                 decision.relay += failed.relay
             decision.acks.append((node.number, one.msgid))

@@ -40,6 +40,7 @@ def in_sync(*boxes):
         time.sleep(0.2)
 
 
+@pytest.mark.alone
 def test_a_box_joins_without_an_address_and_the_name_moves_when_its_holder_is_gone(boxes):
     a, b = boxes
     say(*a, "member", "add", "Ann Smith")

@@ -12,8 +12,8 @@ import trio
 from appliance.mail import MailSettings, budget
 from appliance.mail.budget import HEAD_OCTETS, Budget
 from appliance.site.relaying import add_relay_device
+from appliance.store import verify
 from appliance.store.disk import Disk, Room
-from appliance.store.verify import verify
 from appliance.wire import INLINE_MAX
 from tests.store import kit as stores
 

@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("tests.e2e.relay.house")
+from tests.kit import Box
+from tests.kit.upstream import Upstream
 
-from tests.kit import Box  # noqa: E402
-from tests.kit.upstream import Upstream  # noqa: E402
-
-from .house import CONFIG, House, Membership, remote  # noqa: E402
+from .house import CONFIG, House, Membership, remote
 
 _houses: list[House] = []
 
