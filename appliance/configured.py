@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from dataclasses import fields
 from pathlib import Path
@@ -51,9 +52,17 @@ def open_store(config: Config, folder: Path, gaps: bool = False) -> Store:
             disk_octets_per_member=limits.disk_octets_per_member,
             pings_per_member_per_day=limits.pings_per_member_per_day,
             changes_per_member_per_day=limits.changes_per_member_per_day,
+            relay_octets_per_device=int(_disk_octets(folder) * limits.membership_queue_percent / 100),
         ),
         gaps,
     )
+
+
+def _disk_octets(folder: Path) -> int:
+    """Of the disk that the folder is on, or will be."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).total
 
 
 def relay_settings(config: Config) -> RelaySettings:

@@ -46,6 +46,14 @@ AGAIN_S = 30.0
 MEMBERSHIP_WORDS = ("look", "add", "adopt", "list", "show", "drop", "resume", "set", "repin")
 MAIL_WORDS = ("search", "message", "page", "piece", "archive", "show")
 
+NEARLY = 20
+"""A queue of which no more than so much of it is free counts as full."""
+
+FULL = (
+    "{device} of membership {name} has so much waiting that it gets little more, or nothing: let it fetch"
+    " some, or drop it; what comes meanwhile is kept (pocket mail search), a new device gets it with   --history"
+)
+
 log = get_logger(__name__)
 
 
@@ -83,6 +91,7 @@ class Elsewhere:
         self._membership_words: MembershipWords | None = None
         self._mail_words: MailWords | None = None
         self._oldest: dict[int, int] = {}
+        self._full: set[int] = set()
         self._scope, self._in_service = trio.CancelScope(), trio.CancelScope()
 
     # its life
@@ -168,6 +177,7 @@ class Elsewhere:
             if trio.current_time() - looked_at >= OLDEST_S:
                 looked_at = trio.current_time()
                 await self._look_for_oldest()
+                self._look_at_queues()
             await trio.sleep(LOOK_S)
 
     def _state(self) -> Any:
@@ -185,6 +195,24 @@ class Elsewhere:
 
     def _link(self, number: int) -> Mapping[str, Any]:
         return self.relay.state(number) if self.relay is not None else {}
+
+    def _look_at_queues(self) -> None:
+        """Say which devices get nothing more until they have fetched something."""
+        memberships = self._store.site.memberships
+        if not memberships and not self._full:
+            return
+        from appliance.site.relaying import queue_has_room
+
+        full: dict[int, str] = {}
+        near = self._store.scene.limits.relay_octets_per_device // NEARLY
+        for membership in memberships.values():
+            for node in membership.devices:
+                if not queue_has_room(self._store.scene, node, near):
+                    label = self._store.site.nodes[node].label
+                    full[node] = FULL.format(device=label, name=membership.name)
+        for node in self._full | full.keys():
+            self._health.warn(f"queue {node}", full.get(node))
+        self._full = set(full)
 
     async def _look_for_oldest(self) -> None:
         nodes, found = self._store.queues.nodes, {}

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Here, because whoever is collected first may import them.
+pytest.register_assert_rewrite("tests.kit", "tests.e2e.relay.house")
+
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("pocket", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("pocket")

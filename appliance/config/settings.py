@@ -93,6 +93,7 @@ class Limits:
     recipients_per_post: int = setting(Count(1, 65535), 1000)
     queue_messages_per_node: int = setting(Count(1, 100_000_000), 100_000)
     queue_octets_per_node: int = setting(Size(KIB, 64 * TIB), "8 GiB")
+    membership_queue_percent: float = setting(Number(0.1, 50, "%"), 5)
     disk_octets_per_member: int = setting(Size(KIB, 64 * TIB), "16 GiB")
     members: int = setting(Count(1, 1_000_000), 10_000)
     nodes_per_member: int = setting(Count(1, 100), 100)

@@ -210,8 +210,18 @@ def relay_in(
 
 
 def with_room(scene: Scene, membership: Membership, size: int) -> list[int]:
-    """Devices whose queues are not full: one in a drawer must not keep the others from getting anything."""
-    return [node for node in membership.devices if scene.load.queue_problem(node, size) is None]
+    """Devices whose queues are not full: one in a drawer must not keep the others from getting anything, nor
+    let a site fill the disk. One that waits for nothing gets a message of any size.
+    """
+    return [node for node in membership.devices if queue_has_room(scene, node, size)]
+
+
+def queue_has_room(scene: Scene, node: int, size: int = 0) -> bool:
+    """Whether a device of a membership gets what comes now."""
+    if scene.load.queue_problem(node, size) is not None:
+        return False
+    octets = scene.load.pending_octets(node)
+    return not octets or octets + size <= scene.limits.relay_octets_per_device
 
 
 # what goes to a site

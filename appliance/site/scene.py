@@ -31,6 +31,7 @@ class Limits:
     members_per_group: int = 1000
     recipients_per_post: int = 1000
     disk_octets_per_member: int = 16 << 30
+    relay_octets_per_device: int = 8 << 30
     pings_per_member_per_day: int = 1000
     changes_per_member_per_day: int = 10_000
 
@@ -43,6 +44,9 @@ class Load(Protocol):
 
     def stored_octets(self, member: int) -> int:
         """Octets of the member's messages that somebody has yet to fetch."""
+
+    def pending_octets(self, node: int) -> int:
+        """Octets of what waits for a node."""
 
 
 class Scene:

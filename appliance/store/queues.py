@@ -142,6 +142,10 @@ class Queues:
     def stored_octets(self, member: int) -> int:
         return self.stored.get(member, 0)
 
+    def pending_octets(self, node: int) -> int:
+        pending = self.nodes.get(node)
+        return pending.octets if pending is not None else 0
+
     # applying facts, after they are on stable storage
 
     def sent(self, fact: Sent) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -92,6 +93,31 @@ def test_the_figures_count_what_waits_and_what_is_kept_and_name_nobody(tmp_path:
                 "archives": {"messages": 1, "octets": 5},
             }
             assert "work" not in json.dumps(found)
+
+    kit.run(main)
+
+
+def test_a_device_that_gets_nothing_more_is_told_of_until_it_has_fetched_something(tmp_path: Any) -> None:
+    async def main() -> None:
+        async with kit.running(tmp_path) as store:
+            store.scene.limits = replace(store.scene.limits, relay_octets_per_device=1000)
+            elsewhere = of(store)
+            number, (phone, _) = await membership(store, "work")
+            await come(store, number, 7, b"x" * 900)
+            elsewhere._look_at_queues()
+            assert not elsewhere._health.reasons
+            await come(store, number, 8, b"x" * 80)
+            elsewhere._look_at_queues()
+            assert [reason.split(":")[0] for reason in elsewhere._health.reasons] == [
+                f"{label} of membership work has so much waiting that it gets little more, or nothing"
+                for label in ("phone", "laptop")
+            ]
+            for msgid in await kit.pending_ids(store, phone):
+                store.ack(phone, msgid)
+            await kit.flush(store)
+            elsewhere._look_at_queues()
+            (reason,) = elsewhere._health.reasons
+            assert reason.startswith("laptop")
 
     kit.run(main)
 

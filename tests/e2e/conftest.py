@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("tests.kit", "tests.e2e.relay.house")
+pytest.register_assert_rewrite("tests.kit")
 
 from tests.kit import Box, People, Raw  # noqa: E402
 

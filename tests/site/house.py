@@ -37,6 +37,9 @@ class Load:
     def stored_octets(self, member: int) -> int:
         return self.stored.get(member, 0)
 
+    def pending_octets(self, node: int) -> int:
+        return 0
+
 
 @dataclass
 class Person:

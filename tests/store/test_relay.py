@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,30 @@ def test_a_new_device_starts_with_what_another_has_yet_to_get_or_with_what_is_ke
             assert [m.msgid for m in kept] == [ids[0], ids[2], short.msgid]
             assert kept[2].data == b"he" and kept[2].head == head(6)
             assert [m.msgid for m in await store.relay.archived(archive, 0, ids[0], 1)] == [ids[2]]
+
+    kit.run(main)
+
+
+def test_a_device_in_a_drawer_gets_no_more_than_its_share_and_holds_up_nobody(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with kit.running(tmp_path / "a") as store:
+            number, (idle, busy) = await membership(store)
+            store.scene.limits = replace(store.scene.limits, relay_octets_per_device=1000)
+            archive = store.site.memberships[number].archive
+            for upid in range(1, 5):
+                for msgid in await kit.pending_ids(store, busy):
+                    store.ack(busy, msgid)
+                await kit.flush(store)
+                await come(store, number, upid, b"x" * 400)
+            assert len(await kit.pending_ids(store, idle)) == 2
+            assert len(await kit.pending_ids(store, archive)) == 4
+            (last,) = await kit.pending(store, busy)
+            assert last.head == head(4, size=400)
+            store.ack(busy, last.msgid)
+            await kit.flush(store)
+            await come(store, number, 5, b"x" * 5000)
+            assert len(await kit.pending_ids(store, busy)) == 1, "where nothing waits, whatever its size"
+            assert len(await kit.pending_ids(store, idle)) == 2
 
     kit.run(main)
 
