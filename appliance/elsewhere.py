@@ -51,7 +51,7 @@ NEARLY = 20
 
 FULL = (
     "{device} of membership {name} has so much waiting that it gets little more, or nothing: let it fetch"
-    " some, or drop it; what comes meanwhile is kept (pocket mail search), a new device gets it with   --history"
+    " some, or drop it; what comes meanwhile is kept (pocket mail search), and for new ones with   --history"
 )
 
 log = get_logger(__name__)
