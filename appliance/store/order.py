@@ -79,8 +79,11 @@ class Order:
             return list(messages)
         self._look()
         go = []
+        early: dict[int, set[int]] = {}
+        for held in self.held.values():
+            early.setdefault(held.sender, set()).update(held.nodes)
         for message in messages:
-            if len(self.held) < HELD_MAX and self._is_blocked(message):
+            if len(self.held) < HELD_MAX and self._has_to_wait(message, early):
                 self.held[message.msgid] = structs.replace(message, head=b"", data=None)
             else:
                 go.append(message)
@@ -91,8 +94,21 @@ class Order:
         if not self.held:
             return []
         self._look()
-        free = sorted(msgid for msgid, message in self.held.items() if not self._is_blocked(message))
+        early: dict[int, set[int]] = {}
+        free = [m for m in sorted(self.held) if not self._has_to_wait(self.held[m], early)]
         return [self.held.pop(msgid) for msgid in free]
+
+    def _has_to_wait(self, message: Message, early: dict[int, set[int]]) -> bool:
+        """Whether a message is held back by an absent one, or by one that is held back itself: it waits for
+        all its nodes. ``early``: nodes of those, by sender; this one is added to them.
+        """
+        if message.rank != RANK_NORMAL:
+            return False
+        nodes = early.setdefault(message.sender, set())
+        if not self._is_blocked(message) and nodes.isdisjoint(message.nodes):
+            return False
+        nodes.update(message.nodes)
+        return True
 
     def _look(self) -> None:
         """See which messages are still absent, and wait to be."""
@@ -102,7 +118,7 @@ class Order:
                 del self._blocks[msgid]
 
     def _is_blocked(self, message: Message) -> bool:
-        return message.rank == RANK_NORMAL and any(
+        return any(
             msgid < message.msgid and block.sender == message.sender and _meet(message.nodes, block.nodes)
             for msgid, block in self._blocks.items()
         )

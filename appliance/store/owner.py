@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import attrgetter
 
 import trio
 from msgspec import structs
@@ -324,20 +325,23 @@ class Owner:
                 message = message if nodes == message.nodes else structs.replace(message, nodes=nodes)
                 here.append(message)
                 self._cache.put(message)
-        if go := self._order.keep(here):
+        go = self._order.keep(here)
+        if free := self._free():  # what was held back is earlier than some of what has just come
+            go = sorted([*go, *free], key=attrgetter("msgid"))
+        if go:
             self.publish(go)
-        self._release_held()
 
     def _release_held(self) -> None:
+        if free := self._free():
+            self.publish(free)
+
+    def _free(self) -> list[Message]:
         """What was held back for an earlier message that is here now, or did not come in time."""
-        if free := self._order.release():
-            waits = self._ledger.queues.waits
-            self.publish(
-                [
-                    structs.replace(m, nodes=tuple(node for node in m.nodes if waits(node, m.msgid)))
-                    for m in free
-                ]
-            )
+        waits = self._ledger.queues.waits
+        return [
+            structs.replace(m, nodes=tuple(node for node in m.nodes if waits(node, m.msgid)))
+            for m in self._order.release()
+        ]
 
 
 def _answer(job: Job, decision: Decision) -> None:
