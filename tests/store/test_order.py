@@ -70,6 +70,19 @@ def test_nobody_else_waits() -> None:
     assert desk.comes(1101, sender=BOB)
 
 
+def test_what_waits_for_a_part_of_its_devices_is_overtaken_at_none() -> None:
+    desk = Desk()
+    desk.lacks(1000, nodes=(PHONE,))
+    assert not desk.comes(1001, nodes=(LAPTOP, PHONE)), "it waits for both"
+    assert not desk.comes(1002, nodes=(LAPTOP,)), "or it would be there before the one before it"
+    assert not desk.comes(1003, nodes=(LAPTOP, OTHER))
+    assert not desk.comes(1004, nodes=(OTHER,))
+    assert desk.comes(1005, sender=BOB, nodes=(LAPTOP,))
+    assert desk.freed() == []
+    del desk.absent[1000]
+    assert desk.freed() == [1001, 1002, 1003, 1004]
+
+
 def test_a_file_that_does_not_move_is_waited_for_some_seconds() -> None:
     desk = Desk()
     desk.lacks(1000)
