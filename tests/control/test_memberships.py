@@ -260,7 +260,7 @@ def test_memberships_and_their_devices_go_by_several_names(tmp_path: Path) -> No
             find(site, {"membership": "work"})
         with pytest.raises(ControlError, match="there is no membership '99999'"):
             find(site, {"membership": "99999"})
-        assert find_device(site, {"device": f"{uid}/work/phone"}).label == "phone"
+        assert find_device(site, {"device": "/".join((uid, "work", "phone"))}).label == "phone"
 
     with_words(tmp_path, body)
 

@@ -107,7 +107,7 @@ def test_everything_is_in_it(tmp_path: Path) -> None:
                 "details": first["details"],
             }
             assert first["head"]["from"] == kit.UID and first["details"]["x"] == [1]
-            base = f"files/work/{second['msgid']}"
+            base = "/".join(("files", "work", second["msgid"]))
             assert [a["file"] for a in second["attachments"]] == [
                 f"{base}/1-a_b.txt",
                 f"{base}/2-film.mp4",
