@@ -4,8 +4,8 @@ set -eu
 . "$IMAGE/lib/tree.sh"
 
 tree=$OUT/tree
-mkdir -p "$tree/EFI/Linux"
-cp "$UKI/pocket.efi" "$tree/EFI/Linux/pocket_$VERSION.efi"
+mkdir -p "$tree/EFI/pocket"
+cp "$UKI/pocket.efi" "$tree/EFI/pocket/pocket_$VERSION.efi"
 cp "$IMAGE/boot/pocket.toml" "$tree/pocket.toml"
 . "$IMAGE/boot/$LOADER.sh"
 [ ! -e "$IMAGE/boot/$BOARD.sh" ] || . "$IMAGE/boot/$BOARD.sh"

@@ -56,11 +56,13 @@ os_release >"$tree/usr/lib/os-release"
 : >"$tree/usr/lib/clock-epoch" # the clock never goes below its time
 : >"$tree/etc/machine-id"
 install -D -m 644 "$KEYS/public.gpg" "$tree/usr/lib/systemd/import-pubring.gpg"
+echo "$BOARD" >"$tree/usr/lib/pocket-image/board"
 
 # Users, services; nobody has a password.
 systemd-sysusers --root="$tree"
 rm -rf "$tree"/etc/init.d "$tree"/etc/rc?.d
-systemctl --root="$tree" --quiet enable pocket.service pocket-preset.service NetworkManager.service ssh.service systemd-timesyncd.service
+systemctl --root="$tree" --quiet enable pocket.service pocket-preset.service NetworkManager.service ssh.service systemd-timesyncd.service \
+    pocket-slots.service pocket-proof.service pocket-bless.service
 systemctl --root="$tree" --quiet set-default multi-user.target
 sed -i "s/^\([^:]*\):[^:]*:[^:]*:/\1:!*:$((SOURCE_DATE_EPOCH / 86400)):/" "$tree/etc/shadow"
 rm -f "$tree"/etc/{shadow,passwd,group,gshadow,subuid,subgid}- "$tree"/etc/ssh/ssh_host_*
