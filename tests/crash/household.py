@@ -12,7 +12,7 @@ from appliance import wire
 from tests.kit import Box
 from tests.load import Line, Reactor
 
-from .ledger import Account, Ledger, Want, Wish
+from .ledger import MOMENTS_S, Account, Ledger, Want, Wish
 
 IN_FLIGHT = 6
 HOLDS = 20
@@ -124,11 +124,16 @@ class Device(Line):
 
 
 class Household:
-    """`live` lets it write for a while; `come_back` brings it together again after the box's end."""
+    """`live` lets it write for a while; `come_back` brings it together again after the box's end. A slow box
+    gets `patience_s` for what it answers, and may have lost acknowledgements of its last `moments_s`.
+    """
 
-    def __init__(self, box: Box, seed: int) -> None:
+    def __init__(
+        self, box: Box, seed: int, *, patience_s: float = 20, moments_s: float = MOMENTS_S
+    ) -> None:
         self.box = box
-        self.ledger = Ledger()
+        self.patience_s = patience_s
+        self.ledger = Ledger(moments_s)
         self.reactor = Reactor()
         self.ending = False
         """Whether links may break now."""
@@ -150,18 +155,18 @@ class Household:
 
     def _meet(self) -> None:
         """Everybody joins the one group, and some take a second device."""
-        assert self.reactor.until(lambda: all(d.ready for d in self.devices), 20)
+        assert self.reactor.until(lambda: all(d.ready for d in self.devices), self.patience_s)
         first, *others = self.devices
         for other in others:
             invite = wire.GroupInvite(self._id(), GID, first.account.name, other.account.name, 0, 0, None)
             first.wish(Wish(first.account, invite, b"", [], 0))
-        assert self.reactor.until(lambda: not first.waiting, 20)
+        assert self.reactor.until(lambda: not first.waiting, self.patience_s)
         for other in others:
             join = wire.GroupEdit(self._id(), "join", GID, None, None)
             other.wish(Wish(other.account, join, b"", [], 0))
         for device in self.devices[:3]:
             self._new_node(device)
-        self.settle(20)
+        self.settle(self.patience_s)
 
     def live(self, seconds: float) -> None:
         """Write, read and acknowledge for so long."""
@@ -173,7 +178,7 @@ class Household:
 
     def read_out(self) -> None:
         """The box is dead: read what it had sent before, until every link is at its end."""
-        assert self.reactor.until(lambda: not any(d.up for d in self.devices), 20)
+        assert self.reactor.until(lambda: not any(d.up for d in self.devices), self.patience_s)
         self.ledger.ended()
 
     def come_back(self, within_s: float) -> None:

@@ -76,7 +76,8 @@ class Account:
 
 
 class Ledger:
-    def __init__(self) -> None:
+    def __init__(self, moments_s: float = MOMENTS_S) -> None:
+        self.moments_s = moments_s
         self.accounts: list[Account] = []
         self.faults: list[str] = []
         self.epoch = 0
@@ -242,5 +243,5 @@ class Ledger:
         acked = account.acked.get(msgid)
         if acked is not None:
             self.repeated += 1
-            if acked < account.ended - MOMENTS_S:
+            if acked < account.ended - self.moments_s:
                 self.fault(f"{name}: came again, acknowledged {account.ended - acked:.1f} s before the end")
