@@ -59,7 +59,7 @@ from appliance.session import (
 )
 from appliance.site import find_owner
 from appliance.stop import OFF_STATUS, Ended, Reason, Stop
-from appliance.store import DiskFull, SchemaError, Scrubber, Store, StoreBroken, StoreError
+from appliance.store import DiskFull, SchemaError, Scrubber, Store, StoreBroken, StoreError, snapshot
 
 log = logs.get_logger(__name__)
 
@@ -94,6 +94,7 @@ def run(config: Config) -> int:
             while ended.reason == "restart":
                 _finish_reset(config.data)
                 _finish_joining(config.data)
+                _go_back(config)
                 prepare(config.data, config.name)
                 sockets = sockets or _listen(config)
                 ended = trio.run(_main, config, sockets, ended.gave_up)
@@ -260,6 +261,15 @@ def _finish_reset(folder: Path) -> None:
 def _finish_joining(folder: Path) -> None:
     if joining.finish(folder):
         log.info("joined: the copy has taken its place", folder=str(folder))
+
+
+def _go_back(config: Config) -> None:
+    """To the tables that this version knows, if those of a newer one are there."""
+    if snapshot.about(config.data) is None:
+        return
+    from appliance.store.going_back import go_back  # of use once in a box's life
+
+    trio.run(go_back, config.data, partial(open_store, config, gaps=True))
 
 
 def _switch_off(command: str) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from appliance.store import schema, snapshot
 from appliance.store.errors import DiskFull, StoreBroken, StoreDamaged
-from appliance.store.schema import prepare
 
 LOG_OCTETS = 64 << 20
 """What the log keeps of its room when it begins anew; it grows beyond while somebody reads for long."""
@@ -14,8 +14,10 @@ LOG_OCTETS = 64 << 20
 CACHE_KIB = 4096
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open the database, and make or upgrade its tables. Raises ``sqlite3.Error``, ``SchemaError``."""
+def connect(path: Path, newer: bool = False) -> sqlite3.Connection:
+    """Open the database, and make or upgrade its tables, of which a snapshot is kept before. ``newer``: leave
+    them as they are. Raises ``sqlite3.Error``, ``SchemaError``, ``OSError``.
+    """
     connection = sqlite3.connect(path, check_same_thread=False, cached_statements=96)
     try:
         for pragma in (
@@ -29,11 +31,20 @@ def connect(path: Path) -> sqlite3.Connection:
             "temp_store=MEMORY",
         ):
             connection.execute("PRAGMA " + pragma)
-        prepare(connection)
+        if not newer:
+            _bring_up_to_date(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if 0 < version < schema.VERSION:
+        snapshot.take(connection, path, version)
+    schema.prepare(connection)
+    snapshot.settle(path, schema.VERSION)
 
 
 def translated(error: sqlite3.Error) -> Exception:

@@ -16,12 +16,14 @@ from appliance.store.replica import read_arrivals
 
 
 class OldData:
-    """Everything blocks. Raises ``StoreError``, ``SchemaError``."""
+    """Everything blocks. Raises ``StoreError``, ``SchemaError``. ``newer``: the tables may be of a newer
+    version.
+    """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, newer: bool = False) -> None:
         self.blobs = folder / "blobs"
         with _readable():
-            self._connection = connect(folder / DATABASE_NAME)
+            self._connection = connect(folder / DATABASE_NAME, newer)
             self._numbers = {box: n for n, (box, _) in reading.boxes(self._connection).items()}
             newest = reading.newest(self._connection)
         self.heads = {box: newest[n].seq for box, n in self._numbers.items() if n in newest}

@@ -51,6 +51,8 @@ class Upkeep:
         """What keeps the store from making anything durable, as of the last try; None if nothing does."""
         self.needed: Callable[[], Mapping[str, int] | None] = lambda: None
         self.kept: Callable[[], Mapping[str, int] | None] = lambda: None
+        self.undo: Callable[[], Mapping[str, int] | None] = lambda: None
+        """How far the journals were in the snapshot that an older version would go back to, or None."""
         self._database = database
         self._ledger = ledger
         self._cutter = Cutter(ledger)
@@ -123,7 +125,7 @@ class Upkeep:
     def _limits(self) -> Mapping[str, int]:
         """Up to which seq entries may go: every other box has them, and the last backup."""
         limits = {box: head.seq for box, head in self._ledger.heads.items()}
-        for there in (self.needed(), self.kept()):
+        for there in (self.needed(), self.kept(), self.undo()):
             if there is not None:
                 limits = {box: min(seq, there.get(box, 0)) for box, seq in limits.items()}
         return limits

@@ -59,6 +59,23 @@ def verify(folder: Path) -> dict[str, Any]:
     }
 
 
+def verify_newest(folder: Path, entries: int) -> list[str]:
+    """What is wrong with the newest entries of each box and with the keys, at most so many of each: a look
+    that takes moments, however much there is. Blocks; changes nothing. Raises ``sqlite3.Error``, ``OSError``.
+    """
+    with closing(_open(folder)) as connection:
+        check = _Check(folder, connection)
+        problems = list(check.begin())
+        known = boxes(connection)
+        for number, last in newest(connection).items():
+            checker = Checker(known[number][1])
+            only = {number: known[number]}
+            for entry in read_entries(connection, only, {number: max(0, last.seq - entries)}):
+                if problem := checker.check(entry, gap=True):
+                    problems.append(problem)
+        return problems[:PROBLEMS_MAX]
+
+
 def _open(folder: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{(folder / DATABASE_NAME).absolute().as_uri()}?mode=ro", uri=True)
 

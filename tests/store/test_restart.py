@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from appliance import wire
 from appliance.site import Payload
 from appliance.store import Store, schema, verify
-from appliance.store import connection as opening
 from tests.store import kit
 from tests.store.model import START_NS, Household
 
@@ -245,7 +244,7 @@ def test_a_power_cut_in_the_first_start_is_made_good_by_the_next(
         real(connection)
         connection.set_trace_callback(None)
 
-    monkeypatch.setattr(opening, "prepare", prepare)
+    monkeypatch.setattr(schema, "prepare", prepare)
     kit.opened(tmp_path / "data")._database.close()
     monkeypatch.undo()
     assert len(cuts) > 20
