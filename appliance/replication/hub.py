@@ -23,6 +23,7 @@ from appliance.replication.dial import LONGEST_PAUSE_S, SUSPICIOUS_PAUSE_S, dial
 from appliance.replication.engine import PeerLink
 from appliance.replication.errors import Code, Impostor, PeerError, Refusal, Refused, Unreachable
 from appliance.replication.fetching import Fetcher
+from appliance.replication.files import Files
 from appliance.replication.host import Bell, Shop
 from appliance.replication.identity import Identity, dial_context
 from appliance.replication.interface import Arrival, BoxState, Copies, Replica
@@ -55,6 +56,8 @@ class Hub:
         """Tasks that run while the hub does."""
         self.neighbours: dict[str, Neighbour] = {}
         self.fetcher = Fetcher(replica, partials, self._suspect)
+        self.files = Files()
+        self._blobs = partials
         self._identity = identity
         self._replica = replica
         self._copies = copies
@@ -65,9 +68,9 @@ class Hub:
         self._marks: deque[tuple[float, Mapping[str, int]]] = deque(maxlen=MARKS_MAX)
         self._nursery: trio.Nursery | None = None
         self.placing = Placing(site, replica.own)
-        self._sync = Shop(replica, replica.read, True, partials.read, site.complete, site.program)
-        self._copy = Shop(replica, replica.read_all, False, partials.read, site.complete, site.program)
-        self._desk = Shop(replica, None, False, partials.read, site.complete, site.program)
+        self._sync = Shop(replica, replica.read, True, self._octets, site.complete, site.program)
+        self._copy = Shop(replica, replica.read_all, False, self._octets, site.complete, site.program)
+        self._desk = Shop(replica, None, False, self._octets, site.complete, site.program)
 
     # what others call
 
@@ -82,6 +85,12 @@ class Hub:
         """
         for session in self._sessions():
             session.tell(topic, payload)
+
+    def session(self, box: str) -> Session | None:
+        """The link to a box, if it is open."""
+        neighbour = self.neighbours.get(box)
+        session = neighbour.session if neighbour is not None else None
+        return session if session is not None and session.open else None
 
     async def settle(self, limit_s: float) -> None:
         """Until what the other boxes had is here, or some of them are not in reach for so long. A box that
@@ -337,9 +346,9 @@ class Hub:
 
     def heard(self, session: Session, event: events.Event) -> None:
         match event:
-            case events.Chunk():
+            case events.Chunk() if not self.files.chunk(session, event):
                 self.fetcher.chunk(session, event)
-            case events.Lacking():
+            case events.Lacking() if not self.files.lacks(session, event.sha):
                 self.fetcher.lacks(session, event.sha)
             case events.Messages():
                 self.fetcher.messages(session, event)
@@ -356,6 +365,11 @@ class Hub:
                 log.warning("another box leaves entries out", peer=session.box, journal=event.box)
 
     # inside
+
+    async def _octets(self, sha: bytes, offset: int, octets: int) -> bytes | None:
+        """Of a blob, or of a file that is given beside."""
+        found = await self._blobs.read(sha, offset, octets)
+        return found if found is not None else await self.files.read(sha, offset, octets)
 
     def _sessions(self) -> list[Session]:
         return [n.session for n in self.neighbours.values() if n.session is not None and n.session.open]
