@@ -113,6 +113,9 @@ class VolatileDisk:
         self._lock = threading.Lock()
         self._open = OpenWrites([], {})
         self._on = True
+        self._ends_at_flush = False
+        self.ended = threading.Event()
+        """Set when the power went at a flush."""
 
     def close(self) -> None:
         os.close(self._fd)
@@ -121,6 +124,13 @@ class VolatileDisk:
         """Without power it does nothing that it is told."""
         with self._lock:
             self._on = on
+            self._ends_at_flush = False
+            self.ended.clear()
+
+    def end_at_flush(self) -> None:
+        """Let the power go at the next flush after some write, in place of the flush: when most is open."""
+        with self._lock:
+            self._ends_at_flush = True
 
     def read(self, offset: int, length: int) -> bytes:
         return os.pread(self._fd, length, offset)
@@ -141,6 +151,9 @@ class VolatileDisk:
     def flush(self) -> bool:
         """Whether it was done: nothing that was written before can be lost any more."""
         with self._lock:
+            if self._ends_at_flush and self._open.writes:
+                self._on = False
+                self.ended.set()
             if not self._on:
                 return False
             if not self.lies:

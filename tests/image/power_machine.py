@@ -16,6 +16,8 @@ from .machine import Emulated
 from .power_disk import Log, Loss, VolatileDisk
 from .power_nbd import Server
 
+FLUSH_SOON_S = 5.0
+
 
 @dataclass(frozen=True)
 class PowerMachine(Machine):
@@ -60,7 +62,11 @@ class PowerBox(Emulated):
         return self._process.poll() is None
 
     def cut(self, chance: random.Random) -> Loss:
-        """Power off, now; power is there again for the next start."""
+        """Power off, now, or (as often) in place of the next flush, when there is one soon; power is there
+        again for the next start."""
+        if chance.random() < 0.5:
+            self.disk.end_at_flush()
+            self.disk.ended.wait(FLUSH_SOON_S)
         self.disk.power(False)
         self.pull_the_plug()
         loss = self.disk.cut(chance)

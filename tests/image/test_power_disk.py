@@ -87,6 +87,21 @@ def test_a_disk_that_lies_loses_what_it_said_it_had_flushed(tmp_path: Path) -> N
     disk.close()
 
 
+def test_the_power_can_go_in_place_of_a_flush(tmp_path: Path) -> None:
+    disk = VolatileDisk(blank(tmp_path / "disk"))
+    disk.end_at_flush()
+    assert disk.flush() and not disk.ended.is_set()
+    disk.write(0, b"x" * SECTOR)
+    assert not disk.flush() and disk.ended.is_set()
+    lost = set()
+    for seed in range(20):
+        lost.add(disk.cut(random.Random(seed)).kept)
+        disk.power(True)
+        disk.write(0, b"x" * SECTOR)
+    assert lost == {0, 1}
+    disk.close()
+
+
 def test_without_power_nothing_is_written(tmp_path: Path) -> None:
     disk = VolatileDisk(blank(tmp_path / "disk"))
     disk.power(False)
