@@ -24,7 +24,7 @@ STAMP     := $(VENV)/made-from-$(MADE_FROM)
 BOARDS    := $(sort $(basename $(notdir $(wildcard image/boards/*.toml))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run venv test check bench fuzz soak image flash boot image-test image-repro clean
+.PHONY: help run venv test check bench fuzz soak image flash boot image-test image-test-power image-repro clean
 
 help:
 	@echo 'make run      serve on 0.0.0.0:4433 with the data in $(DATA); ARGS="--name Home" are given to pocket serve'
@@ -39,6 +39,7 @@ help:
 	@echo 'make flash    write it to a card: DEV=/dev/sdX, and WIFI_SSID= WIFI_PSK= SITE_NAME= SSH_KEY= as you like'
 	@echo 'make boot     start it in QEMU, BOARD=virt-amd64 or virt-arm64; PORT=4433 on this machine leads to it'
 	@echo 'make image-test, make image-repro    try it in QEMU; build it twice and compare (many minutes)'
+	@echo 'make image-test-power                  pull the plug CUTS=50 times while it works (hours)'
 	@echo 'make clean    remove what make built (never the data)'
 
 run: $(STAMP)
@@ -78,6 +79,9 @@ boot: $(STAMP)
 
 image-test: $(STAMP)
 	@$(BIN)/python -m tests.image.trial $(BOARD)
+
+image-test-power: $(STAMP)
+	@$(BIN)/python -m tests.image.power_trial $(BOARD)
 
 image-repro: $(STAMP)
 	@$(BIN)/python -m image repro $(BOARD)
