@@ -246,10 +246,13 @@ class Extended(Sent, tag="extend", frozen=True):
 
 
 class Acked(Fact, tag="a", frozen=True):
-    """A node has these messages and needs them no more."""
+    """A node has these messages, or is not to get them any more. ``itself``: the node said so; if another
+    box stored the same message of another site, the node has that one too.
+    """
 
     node: int
     msgids: tuple[int, ...]
+    itself: bool = False
 
 
 class Inherited(Fact, tag="inherit", frozen=True):
@@ -282,7 +285,8 @@ class Requested(Fact, tag="r", frozen=True):
 
 class Relayed(Fact, tag="relayed", frozen=True):
     """Message ``upid`` of a membership's site is ``msgid`` here; 0: nothing is kept of it. If two boxes took
-    it in, the lower ``msgid`` counts, and nobody gets any more what the other one made.
+    it in, the lower ``msgid`` counts: who was to get both gets the other one no more, and who has that one
+    has both.
     """
 
     membership: int

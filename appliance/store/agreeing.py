@@ -3,6 +3,7 @@
 - two boxes carried out the same request: the messages of one of them are acknowledged in the name of all
   nodes that have yet to get them. Whichever boxes notice say so, and as it is only acknowledgements, all
   others come to the same;
+- two boxes stored the same message of another site: so too, and who has the one has the other (``twins``);
 - that request made a node on each: the box that made the one which does not count drops it, if nobody has
   got its password;
 - a name was claimed twice: the box where the claim was made that does not count tells its members;
@@ -17,13 +18,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from appliance.site import revoke_box, tell_lost
-from appliance.site.facts import Acked, Carried, NodeDropped, Sent
+from appliance.site.facts import Acked, Carried, NodeDropped
 from appliance.site.mint import BOXES
-from appliance.store import reading
+from appliance.store import reading, twins
 from appliance.store.cutting import CARRY_AFTER_NS
 from appliance.store.database import Write
-from appliance.store.queues import AbsentSent, Done
+from appliance.store.queues import Done
 from appliance.store.taking import Checked, Taken
+from appliance.store.twins import waiting_for
 
 if TYPE_CHECKING:
     from appliance.store.ledger import Ledger
@@ -35,8 +37,10 @@ async def agree(ledger: Ledger, fresh: Sequence[Checked], taken: Taken, write: W
     """
     await _ack_again(ledger, fresh, write)
     if taken.void:
-        waiting = await _void(ledger, taken.void, write)
+        waiting = await waiting_for(ledger, taken.void, write)
+        ledger.release(((node, msgid) for msgid, nodes in waiting.items() for node in nodes), write)
         _drop(ledger, taken.doubled, waiting, write)
+    await twins.agree(ledger, fresh, taken.twins, write)
     for lost in taken.lost:
         decision = tell_lost(ledger.scene, lost)
         write.traffic += decision.traffic
@@ -92,35 +96,3 @@ def _drop(
             write.dropped_nodes.append(node.number)
     write.queued = [row for row in write.queued if row[0] in site.nodes]
     write.quietly_queued = [row for row in write.quietly_queued if row[0] in site.nodes]
-
-
-async def _void(ledger: Ledger, msgids: list[int], write: Write) -> dict[int, set[int]]:
-    """Nobody is to get the messages that has not got them: those, by message."""
-    queues = ledger.queues
-    waiting: dict[int, set[int]] = {msgid: set() for msgid in msgids}
-    for msgid, nodes in (await ledger.read(reading.waiting_nodes, msgids)).items():
-        waiting[msgid].update(nodes)
-        rows = write.acks if msgid not in queues.absent else write.quiet_acks
-        rows += [(node, msgid) for node in nodes]
-    for effect in write.effects:
-        sent = effect.fact if isinstance(effect, AbsentSent) else effect
-        if isinstance(sent, Sent) and sent.msgid in waiting:
-            waiting[sent.msgid].update(sent.nodes)
-    for queued, acks in ((write.queued, write.acks), (write.quietly_queued, write.quiet_acks)):
-        for node, _, msgid, _ in queued:
-            if msgid in waiting:
-                waiting[msgid].add(node)
-                acks.append((node, msgid))
-    for msgid, absent in queues.absent.items():
-        if msgid in waiting:
-            waiting[msgid].update(absent.nodes)
-    for node, pending in queues.nodes.items():
-        for recent in pending.recent:
-            for msgid in recent.keys() & waiting.keys():
-                waiting[msgid].add(node)
-    by_node: dict[int, list[int]] = {}
-    for msgid, those in waiting.items():
-        for number in those & ledger.site.nodes.keys():
-            by_node.setdefault(number, []).append(msgid)
-    write.traffic += [Acked(node, tuple(sorted(ids))) for node, ids in sorted(by_node.items())]
-    return waiting

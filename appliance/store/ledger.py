@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import trio
@@ -24,7 +24,7 @@ from appliance.site.facts import (
     Requested,
     Sent,
 )
-from appliance.store import accounts, keys, reading
+from appliance.store import accounts, keys, reading, twins
 from appliance.store.absorbing import take_in
 from appliance.store.arrivals import Position, Positions
 from appliance.store.database import Database, Spilled, Write, Written
@@ -164,6 +164,7 @@ class Ledger:
             repeated = await self._find_repeated(jobs, write)
             for node, msgids in acks.items():
                 await self._note_acks(node, msgids, write)
+            await twins.note(self, acks, taken.twins, write)
             links, decided = self._decide_all(jobs, repeated, write)
             await expand(self, write)
             written = await self.record(write)
@@ -222,7 +223,7 @@ class Ledger:
         """Of those that are known to be in the node's queue, or are there."""
         queues = self.queues
         if not queues.absent and all(msgids.values()):
-            write.traffic.append(Acked(node, tuple(msgids)))
+            write.traffic.append(Acked(node, tuple(msgids), itself=True))
             write.acks += [(node, msgid) for msgid in msgids if not queues.is_recent(node, msgid)]
             return
         stored = [msgid for msgid in msgids if not queues.is_recent(node, msgid)]
@@ -244,7 +245,7 @@ class Ledger:
                 strange.add(msgid)
         acked = tuple(msgid for msgid in msgids if msgid not in strange)
         if acked:
-            write.traffic.append(Acked(node, acked))
+            write.traffic.append(Acked(node, acked, itself=True))
 
     async def _find_repeated(self, jobs: Sequence[Job], write: Write) -> dict[RequestKey, Done]:
         """What those requests came to that were carried out before, on another link or unsure."""
@@ -297,7 +298,7 @@ class Ledger:
                 write.traffic += decision.relay
                 write.relay += decision.relay
             if decision.acks:
-                self._ack_for(decision.acks, write)
+                self.release(decision.acks, write)
             if key is not None and decision.error is None:
                 sent = decision.messages
                 others: tuple[int, ...] = ()
@@ -309,15 +310,17 @@ class Ledger:
                 links[key] = job.link
         return links, len(jobs)
 
-    def _ack_for(self, acks: Sequence[tuple[int, int]], write: Write) -> None:
-        """A decision says which node has which message."""
+    def release(self, acks: Iterable[tuple[int, int]], write: Write, itself: bool = False) -> None:
+        """Nodes need messages no more (node, msgid); ``itself`` as in ``Acked``."""
         by_node: dict[int, list[int]] = {}
-        for node, msgid in acks:
+        for node, msgid in sorted(acks):
+            if node not in self.site.nodes:
+                continue
             by_node.setdefault(node, []).append(msgid)
             if not self.queues.is_recent(node, msgid):
                 rows = write.quiet_acks if msgid in self.queues.absent else write.acks
                 rows.append((node, msgid))
-        write.traffic += [Acked(node, tuple(msgids)) for node, msgids in by_node.items()]
+        write.traffic += [Acked(node, tuple(msgids), itself) for node, msgids in by_node.items()]
 
     def _decide(self, job: Job, low: bool) -> Decision:
         if low and job.takes_room:

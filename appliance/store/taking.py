@@ -83,11 +83,13 @@ class Known:
 class Taken:
     """What comes of it besides: names that members of this box ``lost``, messages of requests that two boxes
     carried out, which are ``void``, those of them that made a node each, which are ``doubled`` (that which
-    does not count first), boxes that were ``revoked``, and ``messages`` to be delivered.
+    does not count first), messages of other sites that two boxes stored, the ``twins`` (that which does not
+    count: the one which does), boxes that were ``revoked``, and ``messages`` to be delivered.
     """
 
     lost: list[NameLost] = field(default_factory=list)
     void: list[int] = field(default_factory=list)
+    twins: dict[int, int] = field(default_factory=dict)
     doubled: list[tuple[Done, Done]] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
@@ -121,11 +123,13 @@ class Taking:
         self._write, self._known, self._taken = write, known, taken
         self._now: dict[int, Sent] = {}
         self._octets: dict[int, Octets] = {}
+        self._twins: dict[int, tuple[int, int]] = {}
         for one in checked:
             write.entries.append((numbers[one.entry.box], one.entry))
             self._octets = one.octets
             for fact in one.facts:
                 self._fact(fact)
+        taken.twins = {void: known.relayed[of] for void, of in self._twins.items()}
         nodes = self._site.nodes  # some may be dropped by a later entry, and the rows are written last
         write.queued = [row for row in write.queued if row[0] in nodes]
         write.quietly_queued = [row for row in write.quietly_queued if row[0] in nodes]
@@ -223,11 +227,15 @@ class Taking:
                 return
             known = self._known
             if isinstance(fact, facts.Relayed):
-                there = known.relayed.setdefault((fact.membership, fact.upid), fact.msgid)
+                of = fact.membership, fact.upid
+                known.relayed[of], void = _lower(known.relayed.get(of, 0), fact.msgid)
+                if void:
+                    self._twins[void] = of
             else:
-                there = known.outgoing.setdefault((fact.node, fact.key), fact.msgid)
-            if there and fact.msgid and there != fact.msgid:
-                self._taken.void.append(max(there, fact.msgid))
+                asked = fact.node, fact.key
+                known.outgoing[asked], void = _lower(known.outgoing.get(asked, 0), fact.msgid)
+                if void:
+                    self._taken.void.append(void)
         self._write.relay.append(fact)
 
     def _requested(self, fact: Requested) -> None:
@@ -242,3 +250,10 @@ class Taking:
             if more is known:
                 fact = Requested(*key, known.msgid, known.posted_ms, known.others, known.made)
         self._write.effects.append(fact)
+
+
+def _lower(there: int, msgid: int) -> tuple[int, int]:
+    """Of two ids that are the same thing the one that counts, and the other; 0 is none."""
+    if not there or not msgid or there == msgid:
+        return there or msgid, 0
+    return min(there, msgid), max(there, msgid)

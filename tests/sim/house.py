@@ -75,6 +75,8 @@ class House:
         self.record = Record()
         self.boxes: list[Box] = []
         self.seats: dict[int, Seat] = {}
+        self.given: dict[int, set[int]] = {}
+        """What devices of memberships have acknowledged, at any box."""
         self.aliases: list[tuple[str, int]] = []
         """Names that were claimed, and by whom."""
         self.groups: list[str] = []

@@ -25,7 +25,7 @@ from appliance.store import verify
 from tests.sim.box import Box
 from tests.sim.house import House
 from tests.sim.lab import DAY_S
-from tests.sim.relays import relays_agree
+from tests.sim.relays import relays_agree, who_has_one_has_both
 from tests.store import kit
 
 
@@ -64,6 +64,7 @@ async def judge(house: House, before: dict[str, View]) -> None:
     assert len(set(digests)) == 1, f"{good}: {digests}"
     await nobody_gets_a_request_twice(house, positions)
     await relays_agree(house)
+    await who_has_one_has_both(house, positions)
     for box in good:
         await is_the_same_anew(box, digests[0])
     await queues_are_what_was_said(house, positions)

@@ -22,6 +22,7 @@ from appliance.site import (
     set_membership,
     trim,
 )
+from appliance.site.facts import Acked, Relayed, Sent
 from appliance.site.memberships import Membership
 from tests.sim.box import Box
 from tests.sim.house import Fresh, House
@@ -146,6 +147,7 @@ class Relays:
         for message in await kit.pending(box.store, node):
             if self.draw.random() < 0.8:
                 box.store.ack(node, message.msgid)
+                self.house.given.setdefault(node, set()).add(message.msgid)
         await trio.sleep(0.006)
         await wait_all_tasks_blocked()
 
@@ -195,3 +197,32 @@ async def relays_agree(house: House) -> None:
         for box in house.good[1:]:
             there = await box.store.relay.items(number)
             assert [item.msgid for item in there] == [item.msgid for item in items], f"outbox at {box}"
+
+
+async def who_has_one_has_both(house: House, positions: dict[str, int]) -> None:
+    """Of a message that several boxes took in, a device that acknowledged any of them gets no other; one that
+    did not is to get one, if any was for it.
+    """
+    first = house.good[0]
+    copies: dict[tuple[int, int], set[int]] = {}
+    went: dict[int, set[int]] = {}
+    have: dict[int, set[int]] = {}
+    for _, fact in house.record.facts(positions):
+        if isinstance(fact, Relayed) and fact.msgid:
+            copies.setdefault((fact.membership, fact.upid), set()).add(fact.msgid)
+        elif type(fact) is Sent:
+            went[fact.msgid] = set(fact.nodes)
+        elif isinstance(fact, Acked) and fact.itself:
+            have.setdefault(fact.node, set()).update(fact.msgids)
+    several = {of: msgids for of, msgids in copies.items() if len(msgids) > 1}
+    for number, found in first.store.site.memberships.items():
+        for node in found.devices:
+            waiting = {message.msgid for message in await kit.pending(first.store, node)}
+            for (membership, upid), msgids in several.items():
+                if membership != number or not any(node in went.get(msgid, ()) for msgid in msgids):
+                    continue
+                house.counts["several"] += 1
+                has, gets = msgids & have.get(node, set()), msgids & waiting
+                assert not (has and gets), f"device {node} has {upid} and gets it once more"
+                given = msgids & house.given.get(node, set())
+                assert given or gets, f"device {node} never gets {upid}"

@@ -19,6 +19,7 @@ texts = st.text(max_size=40)
 octets = st.binary(max_size=40)
 FIELDS: dict[Any, st.SearchStrategy[Any]] = {
     int: numbers,
+    bool: st.booleans(),
     str: texts,
     bytes: octets,
     bytes | None: st.none() | octets,

@@ -199,7 +199,7 @@ def test_a_message_acknowledged_twice_is_gone_once(tmp_path: Path) -> None:
             queue = store.queues.nodes[bob.node]
             assert (queue.count, queue.octets) == (2, 6)
             assert await kit.pending_ids(store, bob.node) == [old[1], new[1]]
-            assert Acked(bob.node, (old[0], new[0])) in entry_facts(tmp_path)
+            assert Acked(bob.node, (old[0], new[0]), itself=True) in entry_facts(tmp_path)
 
     kit.run(main)
 
@@ -223,7 +223,7 @@ def test_any_message_in_the_queue_can_be_acknowledged_and_no_other(tmp_path: Pat
             await kit.flush(store)
             store.ack(bob.node, old[1], known=False)
             await kit.flush(store)
-            assert entry_facts(tmp_path)[-1] == Acked(bob.node, (old[1], new[1]))
+            assert entry_facts(tmp_path)[-1] == Acked(bob.node, (old[1], new[1]), itself=True)
             queue = store.queues.nodes[bob.node]
             assert (queue.count, queue.octets) == (4, 12)
         async with kit.running(tmp_path) as store:

@@ -46,15 +46,17 @@ async def perform(store: Store, decide: Any, *args: Any, **named: Any) -> Decisi
 @asynccontextmanager
 async def two_boxes(folder: Path) -> AsyncIterator[tuple[Store, Store, int, list[int]]]:
     """The first has a membership with two devices, and the second has heard of everything."""
-    async with kit.running(folder / "a") as a:
-        async with kit.running(folder / "b") as b:
-            number, devices = await membership(a)
-            for store in (a, b):
-                await introduce(a, store.key)
-            b.replica.trusted[a.replica.own] = a.key.public
-            await ship(a, b)
-        async with kit.running(folder / "b") as b:  # with the slot that it was given
-            yield a, b, number, devices
+    async with kit.running(folder / "a") as a, kit.running(folder / "b") as b:
+        number, devices = await membership(a)
+        for store in (a, b):
+            await introduce(a, store.key)
+        b.replica.trusted[a.replica.own] = a.key.public
+        await ship(a, b)
+    async with (
+        kit.running(folder / "a") as a,
+        kit.running(folder / "b") as b,
+    ):  # with the slots they were given
+        yield a, b, number, devices
 
 
 async def membership(store: Store, name: str = "work") -> tuple[int, list[int]]:
