@@ -24,11 +24,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -60,6 +61,10 @@ from appliance.session import (
 from appliance.site import find_owner
 from appliance.stop import OFF_STATUS, Ended, Reason, Stop
 from appliance.store import DiskFull, SchemaError, Scrubber, Store, StoreBroken, StoreError, snapshot
+from appliance.updates import make_updater
+
+if TYPE_CHECKING:
+    from appliance.updating.updater import Updater
 
 log = logs.get_logger(__name__)
 
@@ -150,6 +155,7 @@ async def _main(config: Config, sockets: list[socket.socket], gave_up: str | Non
             elsewhere = Elsewhere(config, service, health, peering, others)
             elsewhere.add_words(words)
             keeper = make_keeper(config, store, health, peering, words, stop.restart)
+            updater = make_updater(config, service, health, peering, others, words, sockets)
             place = partial(_announced, service, sockets)
             found = partial(peer_found, others, store)
             peering.local_name = await start_edges(main, config, health, words, stop, place, found)
@@ -168,8 +174,9 @@ async def _main(config: Config, sockets: list[socket.socket], gave_up: str | Non
             async with trio.open_nursery() as links:
                 accepting = trio.CancelScope()
                 links.start_soon(_accept, listener, sockets, links, accepting, stop)
-                links.start_soon(elsewhere.run)
+                links.start_soon(_when_proven, updater, elsewhere.run)
                 links.start_soon(keeper.run)
+                links.start_soon(updater.run)
                 health.serving()
                 _announce(service)
                 await _asked_to_end(signals, stop)
@@ -179,6 +186,7 @@ async def _main(config: Config, sockets: list[socket.socket], gave_up: str | Non
                 accepting.cancel()
                 elsewhere.end()
                 keeper.end()
+                updater.end()
                 listener.retire()
                 links.cancel_scope.deadline = trio.current_time() + LINKS_END_S
             store.close()
@@ -187,6 +195,13 @@ async def _main(config: Config, sockets: list[socket.socket], gave_up: str | Non
             main.cancel_scope.cancel()
     log.info("stopped")
     return Ended(stop.reason)
+
+
+async def _when_proven(updater: Updater, run: Callable[[], Awaitable[None]]) -> None:
+    """What comes from other sites is work as well: see ``Trial.held``."""
+    if updater.trial.held is not None:
+        await updater.trial.passed.wait()
+    await run()
 
 
 def _tidy_memory() -> None:

@@ -129,6 +129,8 @@ class Others:
         self._make = make
         self._door = door
         self.hub: Hub | None = None
+        self.on_made: list[Callable[[Hub], None]] = []
+        """Called with the links, once there are some."""
         self._made = trio.Event()
 
     def peers(self) -> list[PeerStatus]:
@@ -153,6 +155,8 @@ class Others:
             made, peers = await trio.to_thread.run_sync(self._make)
             self._door.open_for(peers)
             self.hub = made
+            for listener in self.on_made:
+                listener(made)
             self._made.set()
         await self.hub.run()
 

@@ -33,6 +33,7 @@ MODULES = {
     "backup": "backup",
     "restore": "backup",
     "recovery-key": "backup",
+    "update": "updates",
     "factory-reset": "resetting",
     "completion": "completing",
 }

@@ -133,6 +133,7 @@ def describe(status: Any) -> str:
                     ),
                     *([("kept", figures(ARCHIVES))] if at("archives.messages") else []),
                     *([("backup", last)] if (last := backup(status)) else []),
+                    *([("update", words)] if (words := update(status)) else []),
                     ("store", figures(STORE)),
                     ("disk", figures(DISK)),
                     ("box", f"{at('box')}, version {at('version')}"),
@@ -170,6 +171,20 @@ def backup(status: Any) -> str:
     if not made:
         return f"none yet{each}" if each else ""
     return f"{age(time.time() - made)} ago, {size(dig(status, 'backup.octets'))}{each}"
+
+
+def update(status: Any) -> str:
+    """What is to be told of updates; nothing where the box does not do them."""
+    if not dig(status, "update.managed"):
+        return ""
+    version = dig(status, "firmware")
+    if dig(status, "update.trial"):
+        return f"{version} is being tried (pocket update status)"
+    if dig(status, "update.under_way"):
+        return f"{version}, an update is under way (pocket update status)"
+    if dig(status, "update.available"):
+        return f"{version}; {dig(status, 'firmware_newest')} is there (pocket update install)"
+    return f"{version}{', updates at night' if dig(status, 'update.automatic') else ''}"
 
 
 def oldest(queues: Any) -> str:

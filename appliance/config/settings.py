@@ -317,6 +317,16 @@ class Backup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Updates:
+    """Updates of the firmware: on a machine that was started from an image."""
+
+    automatic: bool = setting(Flag(), False)
+    url: str = setting(Url(private=True, empty=True), "")
+    at: time = setting(Hour(), "03:30")
+    jitter_s: float = setting(Number(0, 43200, "s"), 7200)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """All settings of one box."""
 
@@ -341,4 +351,5 @@ class Config:
     relay: Relay = section(Relay)
     mail: Mail = section(Mail)
     backup: Backup = section(Backup)
+    updates: Updates = section(Updates)
     auth: Auth = section(Auth)

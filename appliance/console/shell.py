@@ -21,7 +21,7 @@ from appliance.console.process import Ended, Take, ask, environment, stream
 
 WORDS = (
     "status", "member", "device", "group", "pair", "log", "journal", "config", "panel", "identify", "doctor",
-    "find", "peer", "membership", "mail", "backup", "restore", "recovery-key", "factory-reset",
+    "find", "peer", "membership", "mail", "backup", "restore", "recovery-key", "update", "factory-reset",
 )  # fmt: skip
 CONFIRM = ("restore", "recovery-key", "factory-reset", "peer revoke", "membership drop")
 COMMAND = (sys.executable, "-m", "appliance.cli")

@@ -15,6 +15,7 @@ from appliance.doctor.data import check_folder, check_room, check_versions
 from appliance.doctor.finding import Finding, well, wrong
 from appliance.doctor.memberships import check_memberships
 from appliance.doctor.reach import check_certificate, check_network, check_port
+from appliance.doctor.updates import check_updates
 from appliance.edges.settings import console_settings, panel_settings
 from appliance.panel import check_panel
 
@@ -35,6 +36,11 @@ def examine(config: Config) -> Iterator[Finding]:
             yield from check_memberships(call(config.data, "membership.list"))
         except ControlError as error:
             yield wrong("memberships", str(error), "ask again in a moment")
+    if isinstance(status, dict) and (status.get("update") or {}).get("managed"):
+        try:
+            yield from check_updates(call(config.data, "update.state"))
+        except ControlError as error:
+            yield wrong("updates", str(error), "ask again in a moment")
     checks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
         ("SQLite", check_versions),
         ("data", lambda: check_folder(config)),

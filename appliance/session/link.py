@@ -156,6 +156,9 @@ class Link:
                     with self._reading:
                         await service.peers(self)
                     return
+                if (why := service.held()) is not None:
+                    log.debug("link not served", address=self.address, reason=why)
+                    return
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._send_all)
                     await self._serve()

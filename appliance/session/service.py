@@ -82,6 +82,8 @@ class Service:
         self.upstream: Upstream | None = None
         """The links to other sites, where there are any."""
         self.peers: Callable[[Caller], Awaitable[None]] = nobody
+        self.held: Callable[[], str | None] = lambda: None
+        """Why no client is served now; None: they are."""
         self.gate = Gate(settings.gate)
         store.publish = exchange.publish
         store.on_dropped = exchange.cut

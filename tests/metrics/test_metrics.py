@@ -27,7 +27,7 @@ pytestmark = pytest.mark.e2e
 SAMPLE = re.compile(r'([a-z][a-z0-9_]*)(?:\{([a-z]+)="([^"\\\n]*)"\})? (-?[0-9][0-9.e+-]*)')
 WORDS = {
     "site", "version", "box", "state", "reasons", "address", "fingerprint", "registration", "why",
-    "comparison",
+    "comparison", "firmware", "firmware_newest",
 }  # fmt: skip
 """What is no figure in status."""
 
