@@ -283,10 +283,14 @@ class Requested(Fact, tag="r", frozen=True):
     made: int = 0
 
 
+OF_BOX = -1
+"""In place of a msgid: the message tells that a box of ours has logged in, so nobody is to get it."""
+
+
 class Relayed(Fact, tag="relayed", frozen=True):
-    """Message ``upid`` of a membership's site is ``msgid`` here; 0: nothing is kept of it. If two boxes took
-    it in, the lower ``msgid`` counts: who was to get both gets the other one no more, and who has that one
-    has both.
+    """Message ``upid`` of a membership's site is ``msgid`` here; 0: nothing is kept of it; or ``OF_BOX``. If
+    two boxes took it in, the lower ``msgid`` counts: who was to get both gets the other one no more, and who
+    has that one has both.
     """
 
     membership: int

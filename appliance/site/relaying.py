@@ -192,20 +192,22 @@ def relay_in(
     known: bool = False,
 ) -> Decision:
     """Message ``upid`` came from a membership's site. It goes to all devices that have room, and is kept;
-    or to ``nodes`` alone: if there are none only the id is noted. ``known``: that was done before.
-    ``msgid`` of the decision is 0 if nobody gets it.
+    or to ``nodes`` alone: if there are none only the id is noted, and a `login` is one of a box of ours: who
+    stored it as somebody's, because they could not be told, delivers it no more. ``known``: that was done
+    before. ``msgid`` of the decision is 0 if nobody gets it.
     """
     membership = scene.site.memberships.get(number)
     if membership is None:
         return Decision(error=GONE)
     decision = Decision(posted_ms=scene.now_ms)
+    of_box = op == "login" and nodes is not None and not nodes
     if nodes is None:
         kept = [membership.archive] if membership.archive and op in KEPT else []
         nodes = [*with_room(scene, membership, payload.size), *kept]
     rank = RANK_USER if op == "user" else RANK_NORMAL
     decision.msgid = _add(scene, decision, head, payload, tuple(nodes), 0, rank)
     if not known:
-        decision.relay.append(facts.Relayed(number, upid, decision.msgid))
+        decision.relay.append(facts.Relayed(number, upid, facts.OF_BOX if of_box else decision.msgid))
     return decision
 
 

@@ -60,7 +60,8 @@ class Relay:
         self._ledger = ledger
 
     async def known(self, membership: int, upids: Sequence[int]) -> dict[int, int]:
-        """Those of a site's messages that were taken in, and which they are here (0: nothing is kept)."""
+        """Those of a site's messages that were taken in, and which they are here (not above 0: nothing is
+        kept)."""
         wanted = [(membership, upid) for upid in upids]
         async with self._ledger.lock:
             found = await self._ledger.read(find_relayed, wanted)

@@ -190,7 +190,8 @@ CREATE TABLE credential (
 ) WITHOUT ROWID, STRICT;
 CREATE TABLE sealing (box TEXT PRIMARY KEY, public BLOB NOT NULL, at INTEGER NOT NULL) STRICT;
 
--- Which message of ours (0: none) is which of a membership's site. clock: of the entry that said so.
+-- Which message of ours is which of a membership's site; 0: none, -1: none, it tells of a box of ours. clock:
+-- of the entry that said so.
 CREATE TABLE relayed (
     membership INTEGER NOT NULL,
     upid INTEGER NOT NULL,

@@ -3,7 +3,8 @@
 The one with the lowest id counts. Who was to get both does not get the other one any more, and who
 acknowledged that has the one that counts. All of it is said as acknowledgements, so it does not matter how
 many boxes say so: those that notice that there are two, and later those that hear that a device, itself, has
-the one that does not count. Who was to get only that one still gets it.
+the one that does not count. Who was to get only that one still gets it. Where one box knows that the message
+only tells of its own login (``OF_BOX``), what the others have made of it goes to nobody any more.
 
 To whom a message went, and which it is at its site, is in the journal of the box that made it, near the first
 entry with a clock above the message's id. It is there for as long as some box has not heard of it.

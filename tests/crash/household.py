@@ -128,9 +128,7 @@ class Household:
     gets `patience_s` for what it answers, and may have lost acknowledgements of its last `moments_s`.
     """
 
-    def __init__(
-        self, box: Box, seed: int, *, patience_s: float = 20, moments_s: float = MOMENTS_S
-    ) -> None:
+    def __init__(self, box: Box, seed: int, *, patience_s: float = 20, moments_s: float = MOMENTS_S) -> None:
         self.box = box
         self.patience_s = patience_s
         self.ledger = Ledger(moments_s)

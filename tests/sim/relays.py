@@ -22,7 +22,7 @@ from appliance.site import (
     set_membership,
     trim,
 )
-from appliance.site.facts import Acked, Relayed, Sent
+from appliance.site.facts import OF_BOX, Acked, Relayed, Sent
 from appliance.site.memberships import Membership
 from tests.sim.box import Box
 from tests.sim.house import Fresh, House
@@ -100,7 +100,8 @@ class Relays:
         text = b"%d of %d" % (upid, found.number)
         head = wire.encode_message("delivery", "B", upid, 0, len(text), 0, None)
         nodes = () if self.draw.random() < 0.1 else None
-        await self.do(box, relay_in, found.number, upid, "delivery", head, Payload.of(text), nodes)
+        op = "login" if upid % 5 == 0 else "delivery"
+        await self.do(box, relay_in, found.number, upid, op, head, Payload.of(text), nodes)
 
     async def ask(self) -> None:
         """A device posts, or asks again what it asked before, perhaps at another box."""
@@ -201,23 +202,29 @@ async def relays_agree(house: House) -> None:
 
 async def who_has_one_has_both(house: House, positions: dict[str, int]) -> None:
     """Of a message that several boxes took in, a device that acknowledged any of them gets no other; one that
-    did not is to get one, if any was for it.
+    did not is to get one, if any was for it; but nobody gets the login of a box.
     """
     first = house.good[0]
     copies: dict[tuple[int, int], set[int]] = {}
+    of_boxes: set[tuple[int, int]] = set()
     went: dict[int, set[int]] = {}
     have: dict[int, set[int]] = {}
     for _, fact in house.record.facts(positions):
-        if isinstance(fact, Relayed) and fact.msgid:
+        if isinstance(fact, Relayed) and fact.msgid == OF_BOX:
+            of_boxes.add((fact.membership, fact.upid))
+        elif isinstance(fact, Relayed) and fact.msgid:
             copies.setdefault((fact.membership, fact.upid), set()).add(fact.msgid)
         elif type(fact) is Sent:
             went[fact.msgid] = set(fact.nodes)
         elif isinstance(fact, Acked) and fact.itself:
             have.setdefault(fact.node, set()).update(fact.msgids)
-    several = {of: msgids for of, msgids in copies.items() if len(msgids) > 1}
+    several = {of: ids for of, ids in copies.items() if len(ids) > 1 and of not in of_boxes}
     for number, found in first.store.site.memberships.items():
         for node in found.devices:
             waiting = {message.msgid for message in await kit.pending(first.store, node)}
+            for of in of_boxes & copies.keys():
+                house.counts["of boxes"] += 1
+                assert not copies[of] & waiting, f"device {node} gets the login of a box"
             for (membership, upid), msgids in several.items():
                 if membership != number or not any(node in went.get(msgid, ()) for msgid in msgids):
                     continue

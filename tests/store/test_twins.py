@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from appliance.site import add_relay_device
+from appliance.site import EMPTY, add_relay_device, relay_in
 from appliance.store import Store, verify
 from tests.store import kit
-from tests.store.test_relay import come, perform, two_boxes
+from tests.store.test_relay import come, head, perform, two_boxes
 from tests.store.test_versions import ship
 
 
@@ -112,5 +112,27 @@ def test_a_device_that_was_to_get_only_the_one_that_does_not_count_gets_that(tmp
             await settle(a, b)
             await only(a, b, tablet.node, [])
             await only(a, b, phone, [counts])
+
+    kit.run(main)
+
+
+@pytest.mark.parametrize("told_first", ["the box that logged in", "the other one"])
+def test_the_login_of_a_box_goes_to_nobody_any_more_when_that_box_says_so(
+    tmp_path: Path, told_first: str
+) -> None:
+    """Boxes that did not see each other: for the one it was somebody's login."""
+
+    async def main() -> None:
+        async with two_boxes(tmp_path) as (a, b, number, devices):
+            message = number, 5, "login", head(5, "login", 0), EMPTY
+            for store in (a, b) if told_first == "the other one" else (b, a):
+                await perform(store, relay_in, *message, *([()] if store is b else []))
+            somebodys = (await perform(a, relay_in, number, 6, "login", head(6, "login", 0), EMPTY)).msgid
+            await settle(a, b)
+            for device in devices:
+                await only(a, b, device, [somebodys])
+            assert set(await a.relay.known(number, [5, 6])) == {5, 6}
+        for name in ("a", "b"):
+            assert verify(tmp_path / name)["ok"], verify(tmp_path / name)
 
     kit.run(main)
