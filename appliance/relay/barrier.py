@@ -1,15 +1,33 @@
-"""Whether everything has been seen that a site had for us when we logged in. Pure; times are seconds of any
+"""Whether everything has been seen that a site had for us at some moment. Pure; times are seconds of any
 clock that does not go back.
 
-After a login the site queues a `login` message for all nodes of the member, this one too (TMTP revision 1,
-section 4): when ours has come, so has everything before it. But other nodes log in as well, and the messages
-do not say whose they are. So one that has not been seen before is not enough: besides, the site, with nothing
-left to acknowledge and all our octets confirmed, must have been silent for a moment.
+A site puts a member's messages into each node's queue in the order in which it took the requests (TMTP
+revision 1, section 4). So the box asks for something of which the site tells the member's nodes, this one
+too, and which changes nothing: to have itself dropped from the list of those who hear of its presence. When
+that *mark* is back, so is everything that came of requests before it, however much goes on coming. How
+often the list names the member says which box asked, and when: ``number``.
+
+It counts when it is durable that it came. While it is on its way this box sends no requests. Hence a mark
+of an earlier link, which may still be in the queue, is as good as this one's for what this box has sent
+itself; for what others have sent the numbers differ, of ``NUMBERS`` in a row.
+
+A site that keeps the mark from us, or makes the list shorter, leaves us to guess. After a login it queues a
+`login` message for all nodes of the member, this one too: when ours has come, so has everything before it.
+But other nodes log in as well, and the messages do not say whose they are. So besides, the site, with
+nothing left to acknowledge and all our octets confirmed, must have been silent for a moment.
 """
 
 from __future__ import annotations
 
+import random
 from collections import deque
+from collections.abc import Callable
+
+MARK_TYPE = "drop"
+NUMBERS = 4
+SLOTS = 16
+MARK_S = 5.0
+"""A mark that is to be on a link that is up for longer, and is not back by then, is given up."""
 
 QUIET_S = 2.0
 SILENT_S = 20.0
@@ -26,6 +44,11 @@ class Barrier:
     """One for the life of a membership on this box; ``began`` for each link."""
 
     def __init__(self) -> None:
+        self.on_reached: Callable[[], None] = lambda: None
+        """Called when a mark is back for good."""
+        self._turn = random.randrange(NUMBERS)
+        self._number = 0
+        self._mark = 0
         self._due = 0
         self._began = 0.0
         self._passing: float | None = None
@@ -34,9 +57,33 @@ class Barrier:
 
     def began(self, now: float) -> None:
         """We have logged in."""
+        self._number = self._mark = 0
         self._due = min(LOGINS_MAX, self._due + 1)
         self._began = self._last = now
         self._passing = None
+
+    # marks
+
+    def mark(self, slot: int) -> int:
+        """How often the mark that is to be sent now, by the box with that slot, names the member."""
+        self._turn = (self._turn + 1) % NUMBERS
+        self._number, self._mark = 2 + slot + SLOTS * self._turn, 0
+        return self._number
+
+    def mark_came(self, upid: int, number: int, alone: bool) -> None:
+        """A mark of some box came, as message ``upid``. Where this box is ``alone`` a site may have shortened
+        the list.
+        """
+        if self._number and (number == self._number or (alone and number == 1)):
+            self._mark = upid
+
+    def stored(self, upid: int) -> None:
+        """That a message came is durable."""
+        if self._mark and upid == self._mark:
+            self._number = self._mark = 0
+            self.on_reached()
+
+    # logins and silence
 
     def came(self, now: float) -> None:
         """A message came, or was acknowledged."""
@@ -55,8 +102,8 @@ class Barrier:
         return ours
 
     def passed(self, now: float, quiet_s: float | None = None) -> bool:
-        """Whether everything has been seen. Ask only while nothing waits to be acknowledged or confirmed.
-        ``quiet_s``: another moment than ``QUIET_S``.
+        """Whether everything has been seen that was there at our login. Ask only while nothing waits to be
+        acknowledged or confirmed. ``quiet_s``: another moment than ``QUIET_S``.
         """
         quiet = now - self._last
         if self._passing is None:

@@ -3,15 +3,29 @@
 A site gives it to the sender's *other* nodes, and this box is one node of it, with all the member's devices
 behind: so nobody sends it to us, and we make it when the site has answered. Pure.
 
+A site that does not recognise repeated requests makes a second message of one that is sent again. So before
+that the box looks what came of it. ``shown`` has the site give a post to this node, too: the member becomes
+one of the recipients, which nobody else can see. What is known of the others (``proves``) stands in README.md
+beside this file.
+
 The id of a note (PostNotify) is not in the answer. In its place stands the id that the request has here,
 which no other message has; ``postid`` is the right one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+import msgspec
+
 from appliance import wire
+from appliance.wire.requests import TO_GROUP, TO_GROUP_NOT_SELF, TO_UID
+
+SHOWN_MAX = 4 << 20
+"""Larger posts are not asked back: they would come down once more, which takes a slow link longer than the
+30 s after which a site sends a message again.
+"""
 
 OPS = {
     wire.Post: "delivery",
@@ -33,13 +47,36 @@ class Part:
 @dataclass(frozen=True, slots=True)
 class Copy:
     """A message as the site would have made it: its frame head, and which part of the request's data it has.
-    ``upid``: the id in its head.
+    ``upid``: the id in its head. ``own``: the device that made the request gets it, too.
     """
 
     op: str
     upid: int
     head: bytes
     part: Part
+    own: bool = False
+
+
+def shown(request: wire.Request, uid: str) -> wire.Request:
+    """``request`` of the member ``uid``, so that the site gives its message to the node that makes it, if
+    that can be had without anybody else seeing a difference: of a note (PostNotify) all see how many
+    entries the lists have, so that only a group in them can be one with the sender.
+    """
+    match request:
+        case wire.Post() if request.datalen <= SHOWN_MAX and not is_named(request.to, uid):
+            return msgspec.structs.replace(request, to=[*request.to, wire.Target(uid, TO_UID)])
+        case wire.PostNotify() if request.datalen <= SHOWN_MAX and not is_named(request.to, uid):
+            for at, target in enumerate(request.to):
+                if target.type == TO_GROUP_NOT_SELF:
+                    with_self = wire.Target(target.id, TO_GROUP)
+                    to = [*request.to[:at], with_self, *request.to[at + 1 :]]
+                    return msgspec.structs.replace(request, to=to)
+    return request
+
+
+def is_named(targets: Iterable[wire.Target], uid: str) -> bool:
+    """Whether the sender is one of the recipients. In a group of type 2 it is taken to have joined."""
+    return any(target.type == TO_GROUP or (target.type == TO_UID and target.id == uid) for target in targets)
 
 
 def copies(request: wire.Request, uid: str, item: int, upid: int, posted_ms: int) -> list[Copy]:
@@ -55,7 +92,7 @@ def copies(request: wire.Request, uid: str, item: int, upid: int, posted_ms: int
             head = wire.encode_message(
                 "delivery", uid, upid, posted_ms, request.datalen, request.datahead, request.datasum
             )
-            return [Copy("delivery", upid, head, Part(0, request.datalen))]
+            return [Copy("delivery", upid, head, Part(0, request.datalen), is_named(request.to, uid))]
         case wire.Ping() | wire.GroupInvite():
             group = {"gid": request.gid} if isinstance(request, wire.GroupInvite) else {}
             head = wire.encode_message(
@@ -79,11 +116,11 @@ def _noted(request: wire.PostNotify, uid: str, item: int, upid: int, posted_ms: 
     made = []
     size = request.datalen - request.notelen
     if not request.fornotself:
-        notify = len(request.to) + len(request.noteto) + 1
         head = wire.encode_message(
-            "delivery", uid, upid, posted_ms, size, request.datahead, request.datasum, notify=notify
+            "delivery", uid, upid, posted_ms, size, request.datahead, request.datasum, notify=_notify(request)
         )
-        made.append(Copy("delivery", upid, head, Part(request.notelen, size)))
+        own = is_named(request.to, uid)
+        made.append(Copy("delivery", upid, head, Part(request.notelen, size), own))
     head = wire.encode_message(
         "notify",
         uid,
@@ -94,12 +131,20 @@ def _noted(request: wire.PostNotify, uid: str, item: int, upid: int, posted_ms: 
         request.notesum,
         postid=wire.format_id(upid),
     )
-    return [*made, Copy("notify", item, head, Part(0, request.notelen))]
+    own = is_named([*request.to, *request.noteto], uid)
+    return [*made, Copy("notify", item, head, Part(0, request.notelen), own)]
+
+
+def _notify(request: wire.PostNotify) -> int:
+    """What its message says of how many are told."""
+    return len(request.to) + len(request.noteto) + (not request.fornotself)
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """By what a message that comes from the site is known to be of a request."""
+    """By what a message that comes from the site is known to be of a request: all of it that the wire shows
+    but the data. To whom it went is not there.
+    """
 
     op: str
     size: int
@@ -115,11 +160,12 @@ def trace_of(request: wire.Request) -> Trace | None:
             if request.fornotself:
                 return Trace("notify", request.notelen, request.notehead, request.notesum or 0, ())
             size = request.datalen - request.notelen
-            return Trace("delivery", size, request.datahead, request.datasum or 0, ("notify",))
+            names: tuple[str, ...] = ("notify", str(_notify(request)))
+            return Trace("delivery", size, request.datahead, request.datasum or 0, names)
         case wire.Post():
             return Trace("delivery", request.datalen, request.datahead, request.datasum or 0, ())
         case wire.Ping():
-            names: tuple[str, ...] = (request.from_, request.to)
+            names = (request.from_, request.to)
             return Trace("ping", request.datalen, request.datahead, request.datasum or 0, names)
         case wire.GroupInvite():
             names = (request.from_, request.to, request.gid)
@@ -133,7 +179,7 @@ def trace_in(message: wire.Message) -> Trace:
     fields = message.fields
     names: tuple[str, ...] = ()
     if message.op == "delivery" and "notify" in fields:
-        names = ("notify",)
+        names = ("notify", str(fields["notify"]))
     elif message.op in ("ping", "invite"):
         keys = ("alias", "to", "gid") if message.op == "invite" else ("alias", "to")
         names = tuple(str(fields.get(key, "")) for key in keys)
@@ -147,6 +193,29 @@ def traced_part(request: wire.Request) -> Part:
             return Part(0, request.notelen)
         return Part(request.notelen, request.datalen - request.notelen)
     return Part(0, getattr(request, "datalen", 0))
+
+
+def proves(message: wire.Message, request: wire.Request) -> bool:
+    """Whether a message by the member, which goes to all of its nodes or to all of a group, tells of
+    ``request``, or of the same done by another node.
+    """
+    fields = message.fields
+    match request:
+        case wire.UserEdit():
+            return message.op == "user" and fields.get("newalias") == request.newalias is not None
+        case wire.GroupInvite():
+            wanted = {"act": "invite", "gid": request.gid, "alias": request.to}
+        case wire.GroupEdit(act="join"):
+            wanted = {"act": "join", "gid": request.gid}
+            if request.newalias is not None:
+                wanted["alias"] = request.newalias
+        case wire.GroupEdit(act="alias"):
+            wanted = {"act": "alias", "gid": request.gid, "newalias": request.newalias or ""}
+        case wire.GroupEdit():
+            wanted = {"act": request.act, "gid": request.gid, "alias": request.to or ""}
+        case _:
+            return False
+    return message.op == "member" and all(fields.get(name) == value for name, value in wanted.items())
 
 
 def sent_as(message: wire.Message) -> int:

@@ -7,7 +7,8 @@ box, or because the message came to us as to another device of the member.
 
 Items go out in order. Of those that another box is to send, and of later ones of the same device, none goes
 until that box is given up (``may_send``). While the flow is ``closed`` nothing goes at all: it has yet to
-be seen what others have sent.
+be seen what was sent before, or by others. One that is ``like`` another one, so that the message that comes
+of the one could be taken for the other's, goes when that has its outcome.
 
 Bound: the outbox, of which each item is some 300 octets here; ``pipeline`` in flight.
 """
@@ -31,6 +32,7 @@ class Flow:
         self._items: dict[int, Item] = {}
         self._waiting: list[int] = []
         self._absent: set[int] = set()
+        self._like: dict[int, int] = {}
 
     def __len__(self) -> int:
         """Items without an outcome."""
@@ -57,10 +59,17 @@ class Flow:
             item = self._items[msgid]
             if item.node in blocked:
                 continue
-            if msgid not in self._absent and may_send(item):
+            if msgid not in self._absent and not self._is_like(msgid) and may_send(item):
                 return item
             blocked.add(item.node)
         return None
+
+    def like(self, msgid: int, other: int) -> None:
+        """It is to wait for that one's outcome."""
+        self._like[msgid] = other
+
+    def _is_like(self, msgid: int) -> bool:
+        return self._like.get(msgid) in self._items
 
     def sent(self, msgid: int) -> None:
         """It is on its way from now on."""
@@ -105,6 +114,7 @@ class Flow:
             self._waiting.remove(msgid)
         self.tried.discard(msgid)
         self._absent.discard(msgid)
+        self._like.pop(msgid, None)
 
     def broke(self) -> None:
         """The link is gone, and what was in flight is to be sent again."""
@@ -116,6 +126,11 @@ class Flow:
     def slots(self) -> set[int]:
         """Of the boxes that took what waits."""
         return {msgid % 16 for msgid in self._waiting}
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether there are items that may have been sent and that nobody has answered."""
+        return any(msgid not in self.answered for msgid in self.tried & self._items.keys())
 
     def doubtful(self) -> Iterable[Item]:
         """Items that may have been sent and that nobody has answered to us, in order."""

@@ -43,8 +43,8 @@ LATELY_MAX = 4096
 ACK_TYPE = "ok"
 
 
-async def _not_wanted(message: wire.Message) -> bool:
-    return False
+async def _nothing_to_wait_for(message: wire.Message) -> None:
+    return
 
 
 @dataclass(slots=True)
@@ -74,10 +74,12 @@ class Inbound:
     def __init__(self, store: Store, membership: int, settings: RelaySettings) -> None:
         self.barrier = Barrier()
         self.received = 0
-        self.wanted: Callable[[wire.Message], Awaitable[bool]] = _not_wanted
-        """Whether a message is to be had although it is known."""
+        self.settled: Callable[[wire.Message], Awaitable[None]] = _nothing_to_wait_for
+        """Waits until it is durable whose a message is, if that is about to be."""
         self.lately: OrderedDict[int, None] = OrderedDict()
         """Ids of messages by the member that were stored lately as somebody else's."""
+        self.copied: OrderedDict[int, None] = OrderedDict()
+        """Of those that were known, and were stored lately for one device."""
         self._store = store
         self._membership = membership
         self._settings = settings
@@ -152,10 +154,9 @@ class Inbound:
         """Whether its data need not even be received. What another box has stored may be on its way here, and
         that box may die.
         """
+        await self.settled(message)
         known = (await self._store.relay.known(self._membership, [message.id])).get(message.id)
-        if known is None or known in self._store.replica.lacking():
-            return False
-        return not await self.wanted(message)
+        return known is not None and known not in self._store.replica.lacking()
 
     def _is_full(self) -> bool:
         return bool(self._open) and (
@@ -231,10 +232,11 @@ class Inbound:
         )
         await self._store.submit(job)
         assert self._queue.popleft() is incoming
-        if incoming.message.from_ == self._uid and nodes is None:
-            self.lately[incoming.upid] = None
-            while len(self.lately) > LATELY_MAX:
-                self.lately.popitem(last=False)
+        if incoming.message.from_ == self._uid and (nodes is None or known):
+            kept = self.copied if known else self.lately
+            kept[incoming.upid] = None
+            while len(kept) > LATELY_MAX:
+                kept.popitem(last=False)
 
     @property
     def _uid(self) -> str:
@@ -262,8 +264,10 @@ class Inbound:
         if decision.error is None:
             self.received += 1
             self._finish(incoming.upid)
+            self.barrier.stored(incoming.upid)
             return
         self.lately.pop(incoming.upid, None)
+        self.copied.pop(incoming.upid, None)
         self._close(incoming.upid)
         self._refused = self._refused or decision.error
         if self._problem is None:

@@ -15,6 +15,7 @@ import trio
 
 from appliance import wire
 from appliance.log import get_logger
+from appliance.relay.barrier import MARK_S, MARK_TYPE
 from appliance.relay.care import Care, Why
 from appliance.relay.dialing import connected
 from appliance.relay.ending import Leaving, told_by, why_of
@@ -37,9 +38,6 @@ log = get_logger(__name__)
 
 LOOK_S = 0.5
 FAREWELL_S = 5.0
-AGAIN_S = 5.0
-"""A link that was made anew on purpose lasts for so long before the next."""
-
 ASK_AGAIN_S = 3600.0
 """For a node of another box, whose password did not come."""
 
@@ -78,6 +76,11 @@ class Keeping:
             self._new_node,
         )
         self._taken: set[int] = set()
+        """Slots of the boxes for which this one sends."""
+        self._claimed: set[int] = set()
+        """Those for which it is to send, once it has seen what they had sent."""
+        self._marked_at: float | None = None
+        self._inbound.barrier.on_reached = self._seen_all
         self._asked: dict[str, float] = {}
         self._used: tuple[str, ...] = ()
         self._leaving: Why | None = None
@@ -244,14 +247,19 @@ class Keeping:
         self.offered_pin = ""
         others.linked(self.number)
         self._shared.warn(self._topic, None)
-        self._taken = {slot for slot in range(SLOTS) if self._is_given_up(slot)}
+        self._taken = set()
+        self._claimed = {slot for slot in range(SLOTS) if self._is_given_up(slot)}
+        self._marked_at = None
         self._inbound.began(upstream, now)
         self._outbound.began(upstream)
         self.presence.began(online)
         log.info("logged in at another site", membership=self.number)
         try:
             await self._outbound.load()
-            if others.alone or not len(self._outbound.flow):
+            flow = self._outbound.flow
+            if flow.in_doubt if others.alone else len(flow):
+                self._mark(upstream)
+            else:
                 self._outbound.open()
             for request in self.presence.again() if self._anybody() else ():
                 upstream.say(request)
@@ -300,14 +308,17 @@ class Keeping:
                 raise problem
             seen_all = self._inbound.idle and not upstream.backlog and not upstream.unconfirmed()
             barrier = self._inbound.barrier
-            if self._outbound.flow.closed and (
-                not len(self._outbound.flow) or (seen_all and barrier.passed(now))
-            ):
-                self._outbound.open()
-            if now - began >= AGAIN_S and any(
-                self._is_given_up(slot) for slot in self._outbound.flow.slots() - self._taken
-            ):
-                await self._leave(upstream, Why.AGAIN)
+            flow = self._outbound.flow
+            if not flow.closed:
+                self._claimed = {slot for slot in flow.slots() - self._taken if self._is_given_up(slot)}
+                if self._claimed:
+                    self._mark(upstream)
+                    self._marked_at = now
+            elif self._marked_at is not None:
+                if now - self._marked_at >= MARK_S:
+                    await self._leave(upstream, Why.AGAIN)
+            elif seen_all and barrier.passed(now):
+                self._seen_all()
             for request in self.presence.look(now, self._anybody()):
                 upstream.say(request)
             if seen_all and barrier.passed(now):
@@ -316,6 +327,18 @@ class Keeping:
             looked_in = seen_all and now - began >= stay_s and barrier.passed(now, stay_s)
             if self._metered_min and looked_in and not len(self._outbound.flow):
                 await self._leave(upstream, Why.LEFT)
+
+    def _mark(self, upstream: Upstream) -> None:
+        """Send nothing before all is seen that the site has for us now."""
+        self._outbound.close()
+        uid = self._membership.uid
+        times = self._inbound.barrier.mark(self._store.scene.mint.box)
+        upstream.say(wire.OhiEdit(f"pocket-mark-{times}", [uid] * times, MARK_TYPE))
+
+    def _seen_all(self) -> None:
+        self._taken |= self._claimed
+        self._marked_at = None
+        self._outbound.open()
 
     async def _leave(self, upstream: Upstream, why: Why) -> None:
         """Say goodbye. What was said before counts."""

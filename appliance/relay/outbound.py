@@ -3,9 +3,10 @@
     outbox (queue ``out``) -> Flow -> next_parcel -> link ~~> site ~~> answered -> recorder -> one commit:
     the outcome, the item out of the outbox, and what the other devices get
 
-Each item goes out under the id that it has here, the same each time, so that a site that knows repeated
-requests does nothing twice. What the site said is durable before it is forgotten here; a break before that
-has the item sent again. ``Outbound`` lives as long as the membership; links come and go.
+Each item goes out under the id that it has here, with the same octets each time, so that a site that knows
+repeated requests does nothing twice. What the site said is durable before it is forgotten here; after a
+break before that the item is sent again, unless it is seen that the site has it (``doubts``). ``Outbound``
+lives as long as the membership; links come and go.
 
 Bounds: the flow's; of what is in flight the data of up to 64 KiB each.
 """
@@ -14,7 +15,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,10 +23,12 @@ import trio
 
 from appliance import wire
 from appliance.log import get_logger
-from appliance.relay.echo import Copy, Trace, copies, trace_of, traced_part
+from appliance.relay.doubts import Doubts
+from appliance.relay.echo import Copy, copies, shown
 from appliance.relay.errors import NoRoom, UpstreamBroke
 from appliance.relay.flow import Flow
-from appliance.relay.parts import Taken, digest_of, take
+from appliance.relay.likeness import Likenesses
+from appliance.relay.parts import Taken, take
 from appliance.relay.upstream import Parcel, Upstream, said
 from appliance.site import Decision, Echo, Message, Scene, relay_answered
 from appliance.site.relaying import with_room
@@ -45,13 +47,16 @@ ID_MAX = (1 << 63) - 1
 
 @dataclass(slots=True)
 class Reply:
-    """What the site said to an item. ``told``: the other devices know."""
+    """What the site said to an item. ``told``: the devices know. ``own``: the one whose request it was is a
+    recipient.
+    """
 
     item: Item
     upid: int
     posted_ms: int
     error: str
     told: bool = False
+    own: bool = False
 
 
 class Outbound:
@@ -69,8 +74,8 @@ class Outbound:
         on_done: Callable[[wire.Request], None],
     ) -> None:
         self.flow = Flow(pipeline)
-        self.sent: OrderedDict[int, int] = OrderedDict()
-        """By the id at the site the device whose request it was, of those that were answered lately."""
+        self.sent: OrderedDict[int, Item] = OrderedDict()
+        """Items that were answered lately, by their ids at the site."""
         self.problem: Exception | None = None
         self._store = store
         self._membership = membership
@@ -81,7 +86,8 @@ class Outbound:
         self._loaded = False
         self._upstream: Upstream | None = None
         self._requests: dict[int, tuple[wire.Request, Message]] = {}
-        self._traces: dict[int, Trace | None] = {}
+        self._likenesses = Likenesses()
+        self.doubts = Doubts(store, self.flow, self.load, self._read)
         self._replies: list[Reply] = []
         self._came = self._given = 0
         """Replies in this life, and those of them that the store was given."""
@@ -106,8 +112,12 @@ class Outbound:
         self._upstream = upstream
         self.flow.present()
 
+    def close(self) -> None:
+        """Nothing goes out from now on."""
+        self.flow.closed = True
+
     def open(self) -> None:
-        """What others have sent has been seen."""
+        """What was sent before, and what others have sent, has been seen."""
         self.flow.closed = False
         self._wake()
 
@@ -157,7 +167,8 @@ class Outbound:
         self.flow.settled(msgid)
         self.flow.present()
         self._requests.pop(msgid, None)
-        self._traces.pop(msgid, None)
+        self._likenesses.forget(msgid)
+        self.doubts.forget(msgid)
         self._change.set()
         self._change = trio.Event()
         self._wake()
@@ -178,19 +189,33 @@ class Outbound:
             if known is None:
                 self.flow.absent(item.msgid)
                 continue
-            if item.msgid not in self.flow:
-                continue  # answered meanwhile
+            if item.msgid not in self.flow or self.flow.closed:
+                continue  # answered meanwhile, or not to go now
             request, message = known
-            again = msgspec.structs.replace(request, id=wire.format_id(item.msgid), head=b"")
+            other = self._likenesses.of(item.msgid, request, message)
+            if other:
+                self.flow.like(item.msgid, other)
+                continue
             self.flow.sent(item.msgid)
-            try:
-                head = upstream.wire.encode(again)
-            except wire.LocalProtocolError as error:
-                log.warning("a request cannot be passed on", membership=self._membership, error=str(error))
+            head = self._encoded(upstream, item, request)
+            if head is None:
                 self._reply(item.msgid, 0, 0, TOO_LONG)
                 continue
             self._requests[item.msgid] = known
             return Parcel(item.msgid, head, message.size, message.data, message.blob)
+
+    def _encoded(self, upstream: Upstream, item: Item, request: wire.Request) -> bytes | None:
+        """The frame head of an item; None if it is too long."""
+        uid = self._store.site.memberships[self._membership].uid
+        problem = ""
+        for form in (shown(request, uid), request):
+            again = msgspec.structs.replace(form, id=wire.format_id(item.msgid), head=b"")
+            try:
+                return upstream.wire.encode(again)
+            except wire.LocalProtocolError as error:
+                problem = str(error)
+        log.warning("a request cannot be passed on", membership=self._membership, error=problem)
+        return None
 
     async def _is_twin(self, item: Item) -> bool:
         """Whether another box had the same request from the device, and that one counts: its answer is this
@@ -240,18 +265,22 @@ class Outbound:
         self._reply(msgid, 0 if reply.error else upid, posted_ms, said(reply.error or ""))
         return True
 
-    def seen(self, item: Item, upid: int, posted_ms: int) -> None:
-        """The message of an item came to us as to another node: so it was sent, and this is its answer."""
-        self._reply(item.msgid, upid, posted_ms, "")
+    def seen(self, item: Item, upid: int, posted_ms: int, own: bool = False) -> None:
+        """What comes of an item came to us: so the site has it, and this is its answer. ``own``: it came
+        because the sender is a recipient.
+        """
+        self._reply(item.msgid, upid, posted_ms, "", own=own)
 
-    def _reply(self, msgid: int, upid: int, posted_ms: int, error: str, told: bool = False) -> None:
+    def _reply(
+        self, msgid: int, upid: int, posted_ms: int, error: str, told: bool = False, own: bool = False
+    ) -> None:
         item = self.flow.answer(msgid)
         if item is not None:
             if upid and not told:
-                self.sent[upid] = item.node
+                self.sent[upid] = item
                 while len(self.sent) > SENT_MAX:
                     self.sent.popitem(last=False)
-            self._replies.append(Reply(item, upid, posted_ms, error, told))
+            self._replies.append(Reply(item, upid, posted_ms, error, told, own))
             self._came += 1
             self._bell.set()
             self._wake()
@@ -325,7 +354,8 @@ class Outbound:
         if membership is not None:
             for copy, taken in echoes:
                 payload = taken.payload
-                nodes = tuple(n for n in with_room(scene, membership, payload.size) if n != item.node)
+                room = with_room(scene, membership, payload.size)
+                nodes = tuple(n for n in room if n != item.node or copy.own or reply.own)
                 made.append(Echo(copy.op, copy.upid, copy.head, payload, nodes))
         return relay_answered(
             scene, self._membership, item.msgid, reply.upid, reply.posted_ms, reply.error, made
@@ -345,27 +375,3 @@ class Outbound:
             self.problem = NoRoom(decision.error)
         elif request is not None and not reply.error:
             self._on_done(request)
-
-    # what was sent by whom
-
-    async def match(self, trace: Trace, digest: bytes) -> Item | None:
-        """The unanswered item, of those that may have been sent, of which a message is the copy that comes
-        to the sender's other nodes. ``digest``: the SHA-256 of the message's data.
-        """
-        await self.load()
-        for item in list(self.flow.doubtful()):
-            if item.msgid not in self._traces:
-                found = await self._read(item)
-                if found is None:
-                    continue
-                self._traces[item.msgid] = trace_of(found[0])
-            if self._traces[item.msgid] != trace:
-                continue
-            found = await self._read(item)
-            if found is None:
-                continue
-            request, stored = found
-            with suppress(FileDamaged):
-                if await digest_of(self._store.blobs, stored, traced_part(request)) == digest:
-                    return item if item.msgid in self.flow else None
-        return None

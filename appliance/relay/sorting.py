@@ -4,24 +4,26 @@ Not passed on is what tells of doings of this box itself: its login, its presenc
 for another box. And what we know already: because it came before, because another box has stored it, or
 because it is the copy of a request that a device of ours made:
 
-- the site gives a request's message to the sender's *other* nodes. To this node it comes if the sender is one
-  of the recipients (then it is for the device that sent it: the others have theirs from ``echo``), or if
-  another box has sent it.
+- the site gives a request's message to the sender's *other* nodes. To this node it comes if the sender is
+  one of the recipients, as this box makes it in posts (``echo.shown``), or if another box has sent it.
+  Devices have theirs from ``echo``: none gets this one. (But the one that pings itself: whose an alias is
+  we do not know.)
 - so a copy of an item that nobody has answered proves that it was sent: its answer is made from it. That
-  keeps a second box from sending what the first one had sent before it was gone.
+  keeps a box from sending again what it had sent when its link broke, and a second one from sending what the
+  first had sent before it was gone. The site hears that we have the copy when the answer is durable.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 import trio
 
 from appliance import wire
-from appliance.relay.echo import sent_as, trace_in
+from appliance.relay.barrier import MARK_TYPE
+from appliance.relay.echo import sent_as
 from appliance.relay.errors import NoRoom, UpstreamBroke
-from appliance.relay.inbound import LATELY_MAX, Inbound, Incoming
+from appliance.relay.inbound import Inbound, Incoming
 from appliance.relay.others import Others
 from appliance.relay.outbound import Outbound
 from appliance.relay.presence import Presence
@@ -29,6 +31,8 @@ from appliance.relay.settings import RelaySettings
 from appliance.store import Item, Store
 
 ECHOED = ("delivery", "notify", "ping", "invite")
+FOR_ALL = ("member", "user")
+ALIASED = ("ping", "invite")
 ANSWER_S = 10.0
 """For an answer that is on its way, and to bring it to the disk."""
 
@@ -68,10 +72,9 @@ class Sorter:
         self._others = others
         self._new_node = new_node
         self._awaited: dict[int, trio.Event] = {}
-        self._copied: OrderedDict[int, None] = OrderedDict()
         self._missed = 0
         self._alone_until = 0.0
-        inbound.wanted = self._is_copy_for_sender
+        inbound.settled = self._settled
         store.relay.on_relayed.append(self._relayed)
 
     def forget(self) -> None:
@@ -94,11 +97,15 @@ class Sorter:
             if message.op == "login":
                 now, counts = trio.current_time(), not self._others.alone
                 self._inbound.barrier.login(now, incoming.upid, counts)
+            elif own and message.op == "ohiedit" and self._is_marker(incoming) and not self._others.alone:
+                self._inbound.barrier.stored(incoming.upid)  # by another box
             await self._again(incoming)
         elif await self._is_of_box(incoming, own):
             await self._inbound.store(incoming, NOBODY)
         elif own and message.op in ECHOED and await self._is_own(incoming):
             return
+        elif own and message.op in FOR_ALL and await self._is_answer(incoming):
+            await self._inbound.store(incoming)
         elif await self._has_keeper(incoming):
             await self._again(incoming)
         else:
@@ -110,29 +117,23 @@ class Sorter:
         return membership.uid if membership is not None else ""
 
     async def _again(self, incoming: Incoming) -> None:
-        """It is known. As the copy of a request that this box sent it is for the device that made that."""
-        if await self._is_copy_for_sender(incoming.message):
-            self._copied[incoming.upid] = None
-            while len(self._copied) > LATELY_MAX:
-                self._copied.popitem(last=False)
-            node = await self._sender(incoming.message)
+        """It is known."""
+        node = await self._pinged(incoming.message)
+        if node:
             await self._inbound.store(incoming, (node,), known=True)
         else:
             self._inbound.done_with(incoming)
 
-    async def _is_copy_for_sender(self, message: wire.Message) -> bool:
-        if message.from_ != self._uid or message.op not in ECHOED or message.id in self._copied:
-            return False
-        return bool(await self._sender(message))
-
-    async def _sender(self, message: wire.Message) -> int:
-        """The device that made the request of which this is the copy, if this box sent it; else 0."""
-        upid = sent_as(message)
-        node = self._outbound.sent.get(upid)
-        if node is None and upid:
-            item = await self._store.relay.sent(self._membership, upid)
-            node = item.node if item is not None and item.msgid % 16 == self._store.scene.mint.box else 0
-        return node if node in self._store.site.nodes else 0
+    async def _pinged(self, message: wire.Message) -> int:
+        """The device that is to have this copy of its own ping or invite, which would not have come to this
+        node if it were not to an alias of the member; 0: none.
+        """
+        if message.from_ != self._uid or message.op not in ALIASED or message.id in self._inbound.copied:
+            return 0
+        item = self._outbound.sent.get(message.id)
+        if item is None and self._others.alone:
+            item = await self._store.relay.sent(self._membership, message.id)
+        return item.node if item is not None and item.node in self._store.site.nodes else 0
 
     async def _is_of_box(self, incoming: Incoming, own: bool) -> bool:
         """Whether it tells of something that no device has done."""
@@ -140,7 +141,7 @@ class Sorter:
         if message.op == "login":
             return await self._is_login_of_box(incoming)
         if message.op == "ohiedit":
-            return own and self._presence.is_ours(message)
+            return own and (self._is_marker(incoming) or self._presence.is_ours(message))
         label, password = message.fields.get("newnode"), message.fields.get("nodeid")
         if message.op != "user" or not label or not password:
             return False
@@ -164,7 +165,16 @@ class Sorter:
             del self._awaited[incoming.upid]
         return True
 
-    # copies of own requests
+    def _is_marker(self, incoming: Incoming) -> bool:
+        """Whether it is what a box said to see where the queue is: no client has itself in its list."""
+        message = incoming.message
+        told = [str(entry.get("id")) for entry in message.fields.get("for", ())]
+        if message.fields.get("type") != MARK_TYPE or set(told) != {self._uid}:
+            return False
+        self._inbound.barrier.mark_came(incoming.upid, len(told), self._others.alone)
+        return True
+
+    # what comes of own requests
 
     async def _is_own(self, incoming: Incoming) -> bool:
         """Deal with a message by the member, not known, if it is the copy of a request of one of its devices
@@ -172,48 +182,86 @@ class Sorter:
         """
         message = incoming.message
         upid = sent_as(message)
-        if message.op == "notify" and upid and await self._is_sent(upid):
-            node = await self._sender(message)
-            await self._inbound.store(incoming, (node,) if node else NOBODY)
+        if await self._is_sent(message, upid):
+            await self._drop(incoming)
             return True
-        if upid in self._outbound.sent:
-            await self._again(incoming)
+        for item in await self._matching(incoming):
+            if item.msgid in self._outbound.flow.in_flight:
+                await self._until_answered(item)
+                if await self._is_sent(message, upid):
+                    await self._drop(incoming)
+                    return True
+                if item.msgid not in self._outbound.flow.in_flight:
+                    continue
+            if await self._is_others(item) and await self._is_told(incoming):
+                await self._again(incoming)
+                return True
+            own = message.op in ALIASED and self._others.alone
+            self._outbound.seen(item, upid, _posted_ms(message), own)
+            await self._until_recorded(item)
+            await self._drop(incoming)
             return True
-        item = await self._outbound.match(trace_in(message), incoming.payload.digest)
-        if item is None:
-            return False
-        if item.msgid in self._outbound.flow.in_flight:
-            await self._until_answered(item)
-            return upid in self._outbound.sent and await self._take_copy(incoming)
-        if await self._is_others(item) and await self._is_told(incoming):
-            await self._again(incoming)
-            return True
-        try:
-            self._outbound.seen(item, upid, wire.parse_posted(message.posted))
-        except ValueError as error:
-            raise UpstreamBroke(f"the site gave a message without a time: {error}") from error
-        await self._until_answered(item)
-        if item.msgid in self._outbound.flow:
-            raise NoRoom("what the site said to a request could not be stored in time")
-        if message.op == "notify":
+        return False
+
+    async def _matching(self, incoming: Incoming) -> list[Item]:
+        message = incoming.message
+        return await self._outbound.doubts.match(message, incoming.payload.digest, _posted_ms(message))
+
+    async def _drop(self, incoming: Incoming) -> None:
+        """It is the copy of a request whose answer is durable. The id of a note is not in that."""
+        if incoming.message.op == "notify":
             await self._inbound.store(incoming, NOBODY)
         else:
-            self._inbound.done_with(incoming)
-        return True
+            await self._again(incoming)
 
-    async def _take_copy(self, incoming: Incoming) -> bool:
-        await self._again(incoming)
-        return True
-
-    async def _is_sent(self, upid: int) -> bool:
-        if upid in self._outbound.sent:
+    async def _is_sent(self, message: wire.Message, upid: int) -> bool:
+        """Whether a device's request is ``upid`` there, and that is durable: it is waited for."""
+        item = self._outbound.sent.get(upid)
+        if item is not None:
+            await self._until_recorded(item)
             return True
-        return bool(await self._store.relay.known(self._membership, [upid]))
+        if message.op != "notify" or not upid:
+            return False
+        return bool(
+            await self._store.relay.known(self._membership, [upid])
+            or await self._store.relay.sent(self._membership, upid)
+        )
+
+    async def _settled(self, message: wire.Message) -> None:
+        """Before the large data of a message are taken: if an answer of the site tells whose they are, until
+        that is durable, so that they need not be.
+        """
+        item = self._outbound.sent.get(message.id) if message.from_ == self._uid else None
+        if item is not None:
+            await self._until_answered(item)
+
+    async def _is_answer(self, incoming: Incoming) -> bool:
+        """Whether a message for all proves that an item was carried out; then that is durable."""
+        message = incoming.message
+        if not self._outbound.flow.in_doubt:
+            return False
+        found = False
+        posted_ms = _posted_ms(message)
+        for item in await self._outbound.doubts.proven(message, posted_ms):
+            if item.msgid in self._outbound.flow.in_flight or await self._is_others(item):
+                continue
+            invite = message.fields.get("act") == "invite"
+            if invite and not self._others.alone:
+                continue  # the invite itself comes to us if another box has sent it
+            self._outbound.seen(item, item.msgid if invite else 0, posted_ms if invite else 0)
+            await self._until_recorded(item)
+            found = True
+        return found
 
     async def _until_answered(self, item: Item) -> None:
         deadline = trio.current_time() + ANSWER_S
         while item.msgid in self._outbound.flow and (left_s := deadline - trio.current_time()) > 0:
             await self._outbound.changed(left_s)
+
+    async def _until_recorded(self, item: Item) -> None:
+        await self._until_answered(item)
+        if item.msgid in self._outbound.flow:
+            raise NoRoom("what the site said to a request could not be stored in time")
 
     async def _is_others(self, item: Item) -> bool:
         """Whether another box is there to say what became of it."""
@@ -253,3 +301,10 @@ class Sorter:
     def _relayed(self, membership: int, upid: int) -> None:
         if membership == self._membership and upid in self._awaited:
             self._awaited[upid].set()
+
+
+def _posted_ms(message: wire.Message) -> int:
+    try:
+        return wire.parse_posted(message.posted)
+    except ValueError as error:
+        raise UpstreamBroke(f"the site gave a message without a time: {error}") from error

@@ -138,15 +138,14 @@ def _user_edit(
 def _ohi_edit(
     scene: Scene, node: Node, request: wire.OhiEdit, _payloads: Any, _fresh: Any, decision: Decision
 ) -> None:
-    uids = list(dict.fromkeys(request.to))
-    if len(uids) > OHI_MAX:
+    if len(request.to) > OHI_MAX:
         raise Refusal(f"limit reached: at most {OHI_MAX} members in one for list")
-    for uid in uids:
+    for uid in request.to:
         scene.member_of(uid)
     if request.type != "init":
         nodes = scene.site.members[node.member].nodes
         scene.check_room(nodes, 0)
-        listed = [{"Id": uid, "Type": 0} for uid in uids]
+        listed = [{"Id": uid, "Type": 0} for uid in request.to]  # as asked: see ``relay.barrier``
         scene.send(decision, "ohiedit", node.member, nodes, for_=listed, type=request.type)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance import wire
-from appliance.relay import barrier, membership
+from appliance.relay import barrier
 from tests.kit.upstream import Upstream
 from tests.relay.house import Device, until
 from tests.relay.household import household
@@ -18,7 +18,6 @@ from tests.store.kit import run, spill
 @pytest.fixture
 def club(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
     monkeypatch.setattr(barrier, "QUIET_S", 0.3)
-    monkeypatch.setattr(membership, "AGAIN_S", 0.5)
     with Upstream("The club") as site:
         yield site
 

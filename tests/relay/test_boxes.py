@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance import wire
-from appliance.relay import barrier, membership
+from appliance.relay import barrier
 from tests.kit.plug import Plug
 from tests.kit.upstream import Hold, Upstream
 from tests.relay.house import Device, until
@@ -20,7 +20,6 @@ from tests.store.kit import run
 @pytest.fixture
 def club(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
     monkeypatch.setattr(barrier, "QUIET_S", 0.3)
-    monkeypatch.setattr(membership, "AGAIN_S", 0.5)
     with Upstream("The club") as site:
         yield site
 

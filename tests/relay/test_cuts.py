@@ -23,7 +23,6 @@ SIZES = (1, 300, 70_000, 300_000)
 def club(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
     monkeypatch.setattr(care, "BUSY_S", 0.05)
     with Upstream("The club") as site:
-        site.remembers = True
         yield site
 
 

@@ -131,8 +131,6 @@ def test_what_never_ends_takes_neither_the_time_nor_the_memory_of_others(
     "answer", [{"msgid": "f" * 16, "posted": hostile.POSTED}, {"msgid": "1" * 16, "posted": "tomorrow"}]
 )
 def test_an_answer_that_cannot_be_is_none(crooks: Upstream, tmp_path: Path, answer: dict[str, str]):
-    crooks.remembers = True
-
     async def body():
         async with house(tmp_path) as home:
             bad = await home.membership("crooks", crooks)
@@ -144,7 +142,7 @@ def test_an_answer_that_cannot_be_is_none(crooks: Upstream, tmp_path: Path, answ
             rule = crooks.on("taken", Say(said), op="Post")
             crooks.start()
             outcome = await home.outcome(item, 20)
-            assert rule.hits == 1 and crooks.asked("Post") == 2
+            assert rule.hits == 1 and crooks.asked("Post") == 1, "what came of it is seen"
             assert 0 < outcome.upid < 1 << 62 and outcome.posted_ms
 
     run(body)

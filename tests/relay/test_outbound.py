@@ -16,7 +16,6 @@ from tests.store.kit import run
 @pytest.fixture
 def club() -> Iterator[Upstream]:
     with Upstream("The club") as site:
-        site.remembers = True
         yield site
 
 

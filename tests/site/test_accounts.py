@@ -250,7 +250,7 @@ def test_add_and_drop_are_told_to_the_member_s_nodes_this_one_too() -> None:
         assert told.fields() == {
             "op": "ohiedit",
             "type": kind,
-            "for": [{"Id": carol.uid, "Type": 0}, {"Id": bob.uid, "Type": 0}],
+            "for": [{"Id": uid, "Type": 0} for uid in (carol.uid, bob.uid, carol.uid)],
             "datalen": 0,
         }
         assert told.rank == RANK_NORMAL

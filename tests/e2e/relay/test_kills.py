@@ -29,7 +29,6 @@ STEPS = [("taken", "sent"), ("", "ack"), ("acked", ""), ("request", "message"), 
 def test_a_box_that_dies_at_a_step_of_a_send_sends_and_delivers_once(
     out: str, back: str, new_house: Callable[..., House], club: Upstream
 ) -> None:
-    club.remembers = True
     house = new_house()
     ann = house.add(house.member(), club, "club", "Ann at the club")
     laptop, phone = ann.devices("laptop", "phone")

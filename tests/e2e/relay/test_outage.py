@@ -92,7 +92,6 @@ def test_the_site_is_killed_while_both_sides_post(new_house: Callable[..., House
 def test_an_ack_that_is_lost_with_the_link_is_asked_for_again(
     step: str, club: Upstream, ann: Membership
 ) -> None:
-    club.remembers = True
     laptop, phone = ann.devices("laptop", "phone")
     bob = Client.register(club, alias="Bob at the club")
     settle(laptop, phone, bob)
