@@ -19,8 +19,8 @@ from cryptography.x509.oid import NameOID
 
 class Server:
     """``cut_after``: octets of a body, after which each connection breaks. ``ranges``: whether it knows them.
-    ``rate``: octets/s, 0: all at once. ``spoil``: flips a bit of what is given. ``endless``: a body that never
-    ends. ``asked``: path and range of each request.
+    ``rate``: octets/s, 0: all at once. ``spoil``: flips a bit of what is given. ``endless``: a body that
+    never ends. ``asked``: path and range of each request.
     """
 
     def __init__(self, folder: Path, certificate: tuple[Path, Path] | None = None) -> None:

@@ -55,6 +55,20 @@ async def fetch(folder: Path, place: Path, *sources: Source, room: int = PLENTY)
     return {name: path.read_bytes() for name, path in found.items()}
 
 
+def names(place: Path) -> set[str]:
+    """The hashes of what is on its way."""
+    return {path.name.split(".")[0] for path in place.glob("update/incoming/*")}
+
+
+def octets(place: Path) -> int:
+    """Of what is on its way."""
+    return sum(path.stat().st_size for path in place.glob("update/incoming/*"))
+
+
+async def silent(stream: trio.SocketStream) -> None:
+    await trio.sleep_forever()
+
+
 def given(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("*.zst")}
 
@@ -227,8 +241,7 @@ def test_a_server_that_lies_is_found_out_and_nothing_of_it_stays(
             if how == "endless":
                 with pytest.raises(NoSource, match="larger than"):
                     await Web(server.url).small(SUMS, 1 << 16)
-            octets = sum(path.stat().st_size for path in tmp_path.glob("update/incoming/*"))
-            assert octets <= (1000 if how == "wrong_range" else 0) + 30_000
+            assert octets(tmp_path) <= (1000 if how == "wrong_range" else 0) + 30_000
             setattr(server, how, False)
             server.cut_after = None
             assert await fetch(folder, tmp_path, Web(server.url)) == given(folder)
@@ -251,9 +264,9 @@ def test_a_server_that_gives_nothing_or_next_to_nothing_is_left(
             with pytest.raises(NoSource, match="too slowly"):
                 await fetch(folder, tmp_path, Web(server.url))
         async with trio.open_nursery() as nursery:
-            silent = await nursery.start(trio.serve_tcp, lambda stream: trio.sleep_forever(), 0)
+            listeners = await nursery.start(trio.serve_tcp, silent, 0)
             monkeypatch.setattr(web, "STALL_S", 0.2)
-            port = silent[0].socket.getsockname()[1]
+            port = listeners[0].socket.getsockname()[1]
             with pytest.raises(NoSource, match="did not answer"):
                 await Web(f"http://127.0.0.1:{port}").small(SUMS, 100)
             nursery.cancel_scope.cancel()
@@ -296,9 +309,8 @@ def test_an_address_that_is_not_safe_is_not_asked(url: str) -> None:
 
 def test_what_is_not_there_is_told(tmp_path: Path, folder: Path) -> None:
     async def story() -> None:
-        with Server(tmp_path) as server:
-            with pytest.raises(NoSource, match="404"):
-                await Web(server.url).small(SIGNATURE, 100)
+        with Server(tmp_path) as server, pytest.raises(NoSource, match="404"):
+            await Web(server.url).small(SIGNATURE, 100)
         with pytest.raises(NoSource, match="cannot be reached"):
             await Web(server.url).small(SIGNATURE, 100)
 
@@ -314,7 +326,7 @@ def test_what_does_not_fit_is_not_begun(tmp_path: Path, folder: Path) -> None:
             for source in (Web(server.url), Folder(folder)):
                 with pytest.raises(NoRoom, match="make room"):
                     await fetch(folder, tmp_path, source, room=20_000)
-        assert sum(path.stat().st_size for path in tmp_path.glob("update/incoming/*")) == 0
+        assert octets(tmp_path) == 0
 
     run(story)
 
@@ -338,8 +350,7 @@ def test_what_nobody_wants_any_more_goes(tmp_path: Path, folder: Path, signer: S
         await fetch(folder, tmp_path, Folder(folder))
         newer = publish(tmp_path / "newer", signer, ["1.3"])
         await fetch(newer, tmp_path, Folder(newer))
-        names = {path.name.split(".")[0] for path in tmp_path.glob("update/incoming/*")}
-        assert names == {sha.hex() for sha in the_offer(newer).payload.files.values()}
+        assert names(tmp_path) == {sha.hex() for sha in the_offer(newer).payload.files.values()}
 
     run(story)
 
