@@ -3,10 +3,13 @@ in a file."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import time
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +23,7 @@ MEMORY_MIB = 1024
 """That of a Raspberry Pi 4 with the least of it."""
 PROCESSORS = 2
 GUEST_PORTS = {"tmtp": 4433, "ssh": 22}
+SERIAL_NUMBERS = uuid.UUID("5a7fa6f8-30a4-4b0e-a8f0-1b3f0cde6f11")
 
 
 @dataclass(frozen=True)
@@ -64,16 +68,26 @@ class Machine:
         told = self.folder / "image"
         return self.disk.exists() and told.exists() and told.read_text() == self.build.last("disk").name
 
-    def command(self, ports: dict[str, int], terminal: bool) -> list[str]:
-        """QEMU with its arguments. `ports`: port on 127.0.0.1 for each of GUEST_PORTS that is wanted."""
+    @property
+    def serial_number(self) -> uuid.UUID:
+        """What tells it from other machines, the same at each start."""
+        return uuid.uuid5(SERIAL_NUMBERS, str(self.folder))
+
+    @property
+    def mac(self) -> str:
+        digest = hashlib.sha256(self.serial_number.bytes).hexdigest()
+        return f"52:54:00:{digest[0:2]}:{digest[2:4]}:{digest[4:6]}"
+
+    def command(
+        self, ports: dict[str, int], terminal: bool, network: str = "", more: Sequence[str] = ()
+    ) -> list[str]:
+        """QEMU with its arguments, and `more`. `ports`: port on 127.0.0.1 for each of GUEST_PORTS that is
+        wanted. `network`: the -netdev, its id being net, in place of one of its own with those ports."""
         qemu = self.build.machine.qemu
         if qemu is None:
             raise ImageError(
                 f"{self.build.machine.name} is no virtual machine: BOARD=virt-amd64 or virt-arm64"
             )
-        forwards = "".join(
-            f",hostfwd=tcp:127.0.0.1:{port}-:{GUEST_PORTS[name]}" for name, port in ports.items()
-        )
         if terminal:
             console = ["-chardev", "stdio,id=console,mux=on,signal=off", "-mon", "chardev=console"]
         else:
@@ -95,9 +109,10 @@ class Machine:
                 *("-smp", str(PROCESSORS), "-m", str(MEMORY_MIB), *self._firmware(qemu)),
                 *("-drive", f"file={self.disk},format=raw,if=none,id=disk,cache=writeback"),
                 *("-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci"),
-                *("-netdev", f"user,id=net{forwards}", "-device", "virtio-net-pci,netdev=net"),
+                *("-netdev", network or "user,id=net" + forwards(ports)),
+                *("-device", f"virtio-net-pci,netdev=net,mac={self.mac}", "-uuid", str(self.serial_number)),
                 *console,
-                *("-serial", f"file:{self.kernel_log}", "-serial", "chardev:console"),
+                *("-serial", f"file:{self.kernel_log}", "-serial", "chardev:console", *more),
             ],
             self.folder,
         )
@@ -113,6 +128,11 @@ class Machine:
             *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={qemu.firmware}"),
             *("-drive", f"if=pflash,format=raw,unit=1,file={variables}"),
         ]
+
+
+def forwards(ports: dict[str, int]) -> str:
+    """For QEMU's user network: those ports on 127.0.0.1 lead into the machine, and to nobody else."""
+    return "".join(f",hostfwd=tcp:127.0.0.1:{port}-:{GUEST_PORTS[name]}" for name, port in ports.items())
 
 
 def boot(name: str) -> int:
