@@ -62,6 +62,8 @@ class CardDisk:
 
     def read(self, at, count):
         assert 0 <= at <= at + count <= self.octets
+        unsure = self.waiting & set(range(at // SECTOR, -(-(at + count) // SECTOR)))
+        assert not unsure, "what is read has not been synced: it proves nothing"
         return bytes(self.seen[at : at + count])
 
     def write(self, at, octets):
@@ -246,12 +248,27 @@ def start_u_boot(disk):
     return f"EFI/pocket/pocket_{version}.efi"
 
 
+def startable(scheme, disk, folder):
+    """The kernel files of all that may ever be started."""
+    if scheme == "u-boot":
+        state = read_state(disk.card)
+        names = {state.get(f"pocket_{name}") for name in ("version", "try", "old")} - {None, ""}
+        return {f"EFI/pocket/pocket_{name}.efi" for name in names}
+    entries = [content for name, content in folder.card.items() if name.startswith("loader/entries/")]
+    return set(re.findall(r"^efi /(.*)$", b"".join(entries).decode(), re.MULTILINE))
+
+
 def start(scheme, disk, folder):
-    """Start the machine: the version that runs then. AssertionError if it does not come up."""
+    """Start the machine: the version that runs then. AssertionError if it does not come up, or something
+    that could be started is not whole."""
+    slots = table(disk.card)
+    for name in startable(scheme, disk, folder):
+        version = folder.card[name].split()[1].decode()
+        assert folder.card[name] == kernel(version), f"half a kernel can be started: {name}"
+        assert f"pocket_{version}" in slots, f"the system of {name} has no slot"
+    for name, at in slots.items():
+        version = name.removeprefix("pocket_")
+        if version[0].isdigit():
+            assert disk.card[at : at + len(root(version))] == root(version), f"half a system: {name}"
     name = start_systemd_boot(folder) if scheme == "systemd-boot" else start_u_boot(disk)
-    content = folder.card[name]
-    version = content.split()[1].decode()
-    assert content == kernel(version), f"half a kernel is started: {name}"
-    at = table(disk.card)[f"pocket_{version}"]
-    assert disk.card[at : at + len(root(version))] == root(version), f"half a system is started: {version}"
-    return version
+    return folder.card[name].split()[1].decode()

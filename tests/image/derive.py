@@ -26,7 +26,7 @@ rm -rf tree
 "$IMAGE/steps/uki.sh"
 zstd -q -1 -f root.erofs -o "pocket-$BOARD-$VERSION.root.zst"
 zstd -q -1 -f pocket.efi -o "pocket-$BOARD-$VERSION.efi.zst"
-rm root.erofs pocket.efi
+rm -rf root.erofs pocket.efi files damage
 sha256sum pocket-*.zst >SHA256SUMS
 export GNUPGHOME=/tmp/gnupg
 mkdir -m 700 $GNUPGHOME

@@ -77,7 +77,7 @@ class Machine:
         self.slots.install(payload(version), lambda percent: None)
 
 
-def machines(scheme, seeds, prepared, what):
+def machines(scheme, seeds, prepared, what, least=3):
     """Machines whose power went at each operation of `what`, with different luck."""
     for seed in range(seeds):
         limit, ended = 0, False
@@ -87,7 +87,7 @@ def machines(scheme, seeds, prepared, what):
             ended = machine.cut_at(limit, lambda: what(machine))  # noqa: B023
             yield machine
             limit += 1
-        assert limit > 3
+        assert limit > least
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -244,12 +244,52 @@ def test_a_card_that_does_not_hold_what_is_written_starts_nothing_of_it(scheme, 
     assert machine.start() == "0.1.0" and machine.slots.other() == (None, "empty")
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_boot_partition_that_does_not_hold_what_is_written_starts_nothing_of_it(scheme):
+    machine = Machine(scheme)
+    change = machine.folder._change
+    machine.folder._change = lambda name, content: change(name, content and content.replace(b"\x07", b"\x06"))
+    with pytest.raises(slots_disk.DiskError, match="replace the card"):
+        machine.install("0.1.1")
+    assert machine.start() == "0.1.0" and machine.slots.other() == (None, "empty")
+
+
+def test_a_system_is_not_written_beyond_its_slot():
+    machine = Machine("u-boot")
+    slot, last = machine.slots.slot(), cards.SLOT_OCTETS
+    slots_disk.write_slot(machine.disk, slot, [bytes(last)])
+    with pytest.raises(slots_disk.DiskError, match="larger than the slot"):
+        slots_disk.write_slot(machine.disk, slot, [bytes(last), b"?"])
+
+
+@pytest.mark.parametrize("spoiled", [0, 1])
+@pytest.mark.parametrize("what", ["table", "state"])
+def test_a_change_with_one_copy_spoiled_has_one_that_is_whole_all_along(what, spoiled):
+    """As after a power cut in the change before, when nothing has been mended yet."""
+    start = cards.PARTITIONS["pocket-state"][0] * cards.SECTOR
+    places = {"table": (512, (cards.SECTORS - 1) * 512), "state": (start, start + 65536)}
+
+    def change(machine):
+        if what == "table":
+            machine.slots.table.rename(4, "pocket_0.1.1")
+        else:
+            machine.slots.scheme.arm("0.1.1")
+
+    def prepared(machine):
+        machine.disk.write(places[what][spoiled], b"?" * 512)
+        machine.disk.sync()
+
+    for machine in machines("u-boot", 5, prepared, change, least=2):
+        assert set(cards.table(machine.disk.card)) >= {"pocket_0.1.0", "pocket-data"}
+        assert cards.read_state(machine.disk.card)["pocket_version"] == "0.1.0"
+
+
 def test_a_table_of_which_one_copy_is_spoiled_is_mended():
     for lba in (1, 2, cards.SECTORS - 1, cards.SECTORS - 20):
         machine = Machine("u-boot")
         machine.disk.write(lba * 512, b"?" * 512)
-        assert machine.slots.table.mend()
         machine.disk.sync()
+        assert machine.slots.table.mend()
         assert bytes(machine.disk.card) == cards.fresh_disk()
         assert not machine.slots.table.mend()
 
