@@ -245,12 +245,14 @@ def test_a_card_that_does_not_hold_what_is_written_starts_nothing_of_it(scheme, 
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_boot_partition_that_does_not_hold_what_is_written_starts_nothing_of_it(scheme):
+def test_a_boot_partition_that_does_not_hold_what_is_written_starts_nothing_of_it(scheme, monkeypatch):
     machine = Machine(scheme)
     change = machine.folder._change
-    machine.folder._change = lambda name, content: change(name, content and content.replace(b"\x07", b"\x06"))
+    spoil = lambda name, content: change(name, content and content.replace(b"\x07", b"\x06"))  # noqa: E731
+    monkeypatch.setattr(machine.folder, "_change", spoil)
     with pytest.raises(slots_disk.DiskError, match="replace the card"):
         machine.install("0.1.1")
+    monkeypatch.undo()
     assert machine.start() == "0.1.0" and machine.slots.other() == (None, "empty")
 
 
