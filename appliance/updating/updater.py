@@ -115,6 +115,7 @@ class Updater:
         while True:
             if self.notes.request:
                 await self._told(self._handing.settle)
+                self._judge()
             if self._work is not None:
                 await self._do(self._work)
             elif self._is_due():

@@ -28,8 +28,8 @@ class FakeSystem:
         (root / "usr/lib/pocket-image/slots.py").write_text("")
         (root / "usr/lib/systemd/import-pubring.gpg").write_bytes(key)
         tool = root / "bin/systemctl"
-        words = f'"{root}" "{data}"'
-        tool.write_text(f'#!/bin/sh\necho "$@" >>{root}/asked\nsetsid {sys.executable} {SCRIPT} {words} &\n')
+        work = f'setsid "{sys.executable}" "{SCRIPT}" "{root}" "{data}" &'
+        tool.write_text(f'#!/bin/sh\necho "$@" >>"{root}/asked"\n{work}\n')
         tool.chmod(0o755)
         self.write(running=running, other={"version": other, "state": "good" if other else "empty"})
 
