@@ -23,8 +23,9 @@ PYTHON_VERSION = "3.13"
 GLIBC_MINOR = 41
 """That of Debian 13: wheels for this version of glibc and older ones run there."""
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
-NOT_NEEDED = {"pip"}
-"""What a package asks for and the box never uses: sqlite-utils would install plug-ins with it."""
+NOT_NEEDED = {"pip", "setuptools"}
+"""What packages ask for and the box never uses: sqlite-utils would install plug-ins with the first, and
+colorzero was built with the second."""
 
 
 def platforms(arch: str) -> list[str]:

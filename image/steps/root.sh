@@ -13,9 +13,11 @@ kernel=$(kernel_version "$DEBS/tree")
 mkdir -p "$tree/usr/lib/modules"
 cp -r "$DEBS/tree/usr/lib/modules/$kernel" "$tree/usr/lib/modules/"
 rm -f "$tree/usr/lib/modules/$kernel"/{vmlinuz,System.map,config}
-for folder in $(sed 's/#.*//' "$IMAGE/packages/modules.drop"); do
-    rm -rf "$tree/usr/lib/modules/$kernel/kernel/$folder"
+for name in $(set -f && echo $(sed 's/#.*//' "$IMAGE/packages/modules.drop")); do
+    (cd "$tree/usr/lib/modules/$kernel/kernel" && rm -rf $name)
 done
+# root.erofs is compressed: a module that is compressed for itself, too, only takes longer to load.
+find "$tree/usr/lib/modules/$kernel" -name '*.ko.xz' -print0 | xargs -0 -r -n 50 -P 2 xz -d
 depmod -b "$tree/usr" "$kernel"
 if [ -d "$DEBS/tree/usr/lib/firmware" ]; then
     cp -r "$DEBS/tree/usr/lib/firmware" "$tree/usr/lib/"
@@ -67,10 +69,13 @@ systemctl --root="$tree" --quiet set-default multi-user.target
 sed -i "s/^\([^:]*\):[^:]*:[^:]*:/\1:!*:$((SOURCE_DATE_EPOCH / 86400)):/" "$tree/etc/shadow"
 rm -f "$tree"/etc/{shadow,passwd,group,gshadow,subuid,subgid}- "$tree"/etc/ssh/ssh_host_*
 
-# What only package managers and logs would want.
+# What only package managers and logs would want, what asks for something that is not there at each start, and what is never run.
 rm -rf "$tree"/var/{cache,lib,log,backups,spool,mail}/* "$tree"/boot/* "$tree"/etc/apt "$tree"/usr/lib/systemd/catalog \
-    "$tree"/usr/share/{bash-completion,zsh,lintian,bug,polkit-1/locale} "$tree"/usr/lib/python3.13/{idlelib,test,turtledemo}
-rm -f "$tree"/usr/lib/udev/hwdb.d/* "$tree"/etc/machine-id.*
+    "$tree"/usr/share/{bash-completion,zsh,lintian,bug,polkit-1/locale} "$tree"/usr/lib/python3.13/{idlelib,test,turtledemo} \
+    "$tree"/usr/lib/*/{gconv,perl-base} "$tree"/usr/{lib,share}/perl* "$tree"/usr/bin/perl* "$tree"/usr/bin/nmtui*
+rm -f "$tree"/usr/lib/udev/hwdb.d/* "$tree"/usr/lib/udev/hwdb.bin "$tree"/etc/machine-id.* \
+    "$tree"/usr/lib/*/NetworkManager/*/libnm-{device-plugin-{adsl,bluetooth,team,wwan},ppp-plugin,settings-plugin-ifupdown,wwan}.so \
+    "$tree"/usr/share/dbus-1/system-services/org.freedesktop.{hostname1,import1,machine1,network1,nm_dispatcher,portable1}.service
 
 # Compiled once, here: the system cannot write it later.
 find "$tree" -name __pycache__ -prune -exec rm -rf {} +
