@@ -24,7 +24,7 @@ STAMP     := $(VENV)/made-from-$(MADE_FROM)
 BOARDS    := $(sort $(basename $(notdir $(wildcard image/boards/*.toml))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run venv test check bench fuzz soak image flash boot image-test image-test-power image-repro clean
+.PHONY: help run venv test check bench fuzz soak image flash boot image-test image-test-power image-test-update image-repro clean
 
 help:
 	@echo 'make run      serve on 0.0.0.0:4433 with the data in $(DATA); ARGS="--name Home" are given to pocket serve'
@@ -40,6 +40,7 @@ help:
 	@echo 'make boot     start it in QEMU, BOARD=virt-amd64 or virt-arm64; PORT=4433 on this machine leads to it'
 	@echo 'make image-test, make image-repro    try it in QEMU; build it twice and compare (many minutes)'
 	@echo 'make image-test-power                  pull the plug CUTS=50 times while it works (hours)'
+	@echo 'make image-test-update                 install good, bad and interrupted updates in it (an hour and more)'
 	@echo 'make clean    remove what make built (never the data)'
 
 run: $(STAMP)
@@ -82,6 +83,9 @@ image-test: $(STAMP)
 
 image-test-power: $(STAMP)
 	@$(BIN)/python -m tests.image.power_trial $(BOARD)
+
+image-test-update: $(STAMP)
+	@$(BIN)/python -m tests.image.update_trial $(BOARD)
 
 image-repro: $(STAMP)
 	@$(BIN)/python -m image repro $(BOARD)
