@@ -16,10 +16,6 @@ from appliance.session.intake import Intake, digest_of
 from appliance.session.service import Service
 from appliance.site import EMPTY, Decision, Node, Payload, Scene, decide
 from appliance.store import DiskFull, Job, StoreBroken
-from appliance.wire import reasons
-
-ID_CHARS_MAX = 8192
-"""An id goes back in the ack's header, where a character may take six octets."""
 
 KEY_OCTETS = 16
 DIGEST_OCTETS = 32
@@ -96,16 +92,17 @@ class Requests:
     async def take(self, request: Acked) -> None:
         """Give a request to the store; its ack follows by itself. Returns when the next one may be read.
 
-        Raises ``RemoteProtocolError`` for an id that no ack could carry, ``LinkLost`` if the client leaves
-        in the middle of the data.
+        Raises ``LinkLost`` if the client leaves in the middle of the data.
         """
-        if len(request.id) > ID_CHARS_MAX:
-            raise wire.RemoteProtocolError(reasons.INVALID_HEADER)
         limit = self._link.service.settings.requests_in_flight
         while self._in_flight + self._link.backlog >= limit:
             await self._link.drained()
         if not isinstance(request, WithData):
             await self._submit(request, (), EMPTY.digest)
+        elif isinstance(request, Large) and (problem := self._too_large(request)):
+            self._refuse(request, problem)
+            if not request.inline:
+                await self._skip()
         elif request.inline:
             payloads = self._inline(request)
             await self._submit(request, payloads, _digest(payloads))
@@ -114,13 +111,6 @@ class Requests:
 
     async def _take_large(self, request: Large) -> None:
         """Stream data to files. A refusal is told at once; the data is read all the same."""
-        limit = self._link.service.settings.message_octets
-        if request.datalen > limit:
-            self._refuse(
-                request, f"limit reached: a message has at most {limit} octets, this has {request.datalen}"
-            )
-            await self._skip()
-            return
         sizes = self._sizes(request)
         problem = self._store.disk.problem(request.datalen)
         if problem is not None and self._lookup:
@@ -143,6 +133,12 @@ class Requests:
             intake.handed_over()
         finally:
             intake.abort()
+
+    def _too_large(self, request: Large) -> str | None:
+        limit = self._link.service.settings.message_octets
+        if request.datalen <= limit:
+            return None
+        return f"limit reached: a message has at most {limit} octets, this has {request.datalen}"
 
     def _sizes(self, request: Large) -> list[int]:
         """The parts of a large request's data."""

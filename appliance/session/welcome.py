@@ -51,10 +51,11 @@ async def welcome(
 
 
 async def _register(service: Service, link: Stranger, request: wire.Register) -> tuple[Node, list[bytes]]:
+    """Why it is refused is for the log: the client is told the protocol's words and no more (section 2)."""
     problem = service.pairing.problem() or service.store.disk.problem(0)
     if problem is not None:
         log.warning("registration refused", address=link.address, reason=problem)
-        raise Refused(f"{reasons.REGISTER_FAILURE}: {problem}")
+        raise Refused(reasons.REGISTER_FAILURE)
     try:
         subject = await service.verifier.verify(request.oidc)
     except AuthError as error:
@@ -67,8 +68,8 @@ async def _register(service: Service, link: Stranger, request: wire.Register) ->
         lambda scene: register(scene, request.newnode, request.newalias, fresh, bound)
     )
     if not decision.lasting:
-        log.warning("registration failed", address=link.address, reason=decision.error)
-        raise Refused(decision.error or reasons.REGISTER_FAILURE)
+        log.warning("registration refused", address=link.address, reason=decision.error)
+        raise Refused(reasons.REGISTER_FAILURE)
     node = service.store.site.nodes[decision.node]
     link.take_place(node)
     log.info("member registered", member=fresh.uid, device=node.number, address=link.address)

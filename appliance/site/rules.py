@@ -64,9 +64,9 @@ def register(
     decision = Decision(posted_ms=scene.now_ms)
     site = scene.site
     if problem := member_problem(scene) or length_problem("newnode", label):
-        return Decision(error=f"register failure: {problem}")
+        return Decision(error=problem)
     if fresh.uid in site.uids:
-        return Decision(error="register failure: try again")
+        return Decision(error="the uid is taken: try again")
     member = decision.member = scene.mint.number(site.last_number)
     number = decision.node = scene.mint.number(member)
     decision.lasting.append(facts.MemberAdded(member, fresh.uid, scene.now_ms))

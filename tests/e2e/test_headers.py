@@ -37,6 +37,12 @@ def test_notefor_and_fornotself_are_read_in_any_case(people: People, member: Raw
     bob.expect("notify", data=b"n", postid=alice.find("delivery", notify=2)["id"])
 
 
+def test_a_long_id_is_answered(member: Raw) -> None:
+    id = "x" * 59_998
+    member.say({"op": 3, "id": id, "newalias": fresh("somebody")})
+    member.answer(id)
+
+
 def test_null_counts_as_absent(member: Raw) -> None:
     nothing = {"newnode": None, "datalen": None, "datahead": None, "for": None}
     member.say({"op": 3, "id": "1", "newalias": fresh("somebody"), **nothing})

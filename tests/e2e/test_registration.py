@@ -46,7 +46,7 @@ def refused(box: Box, **fields: object) -> str:
 
 def test_closed_means_nobody(new_box: Callable[..., Box]) -> None:
     box = new_box(registration="closed")
-    assert refused(box)
+    assert refused(box) == "register failure"
     with pytest.raises(Refused):
         box.control("pair.open", minutes=1)
     assert refused(box)
@@ -56,7 +56,7 @@ def test_closed_means_nobody(new_box: Callable[..., Box]) -> None:
 
 def test_pairing_means_while_the_window_is_open(new_box: Callable[..., Box]) -> None:
     box = new_box(registration="pairing")
-    assert refused(box)
+    assert refused(box) == "register failure"
     box.control("pair.open", minutes=2)
     assert 0 < box.control("status")["pairing_open_s"] <= 120
     alice = Client.register(box, alias=fresh("alice"))
@@ -68,6 +68,17 @@ def test_pairing_means_while_the_window_is_open(new_box: Callable[..., Box]) -> 
     alice.edit_user(newnode="a device of a member needs no window")
     alice.close()
     assert len(box.control("member.list")) == 1
+
+
+def test_an_account_that_cannot_be_made_is_refused_in_the_words_of_the_protocol_and_the_log_says_why(
+    new_box: Callable[..., Box],
+) -> None:
+    box = new_box(config="[limits]\nmembers = 1\n")
+    assert refused(box, newnode="x" * 1025) == "register failure"
+    Client.register(box, alias=fresh("alice")).close()
+    assert refused(box) == "register failure"
+    log = box.words()
+    assert "newnode must be at most 1024 octets" in log and "the site has its 1 members" in log
 
 
 def test_the_window_closes_by_itself(new_box: Callable[..., Box]) -> None:

@@ -23,8 +23,8 @@ class Link:
 
     backlog = 0
 
-    def __init__(self, store: Store, data: bytes) -> None:
-        settings = SimpleNamespace(requests_in_flight=8, message_octets=1 << 30)
+    def __init__(self, store: Store, data: bytes, message_octets: int = 1 << 30) -> None:
+        settings = SimpleNamespace(requests_in_flight=8, message_octets=message_octets)
         self.service: Any = SimpleNamespace(store=store, settings=settings)
         self.acks: list[bytes] = []
         self._data = data
@@ -70,5 +70,24 @@ def test_without_room_what_was_carried_out_is_acknowledged_again_if_its_data_are
                 store.queues.absent[msgid] = Absent(3, len(data), sha, b"", True, {bob.node})
             again = await send(store, ann.node, bob.uid, data)
             assert again == first if is_here else b"the disk is full" in again, again
+
+    kit.run(main)
+
+
+@pytest.mark.parametrize("is_inline", [True, False])
+def test_a_message_has_at_most_so_many_octets_however_it_comes(tmp_path: Path, is_inline: bool) -> None:
+    async def main() -> None:
+        async with kit.running(tmp_path) as store:
+            ann, bob = await kit.members(store, 2)
+            for size, is_refused in ((2048, False), (2049, True)):
+                link = Link(store, bytes(size), message_octets=2048)
+                requests = Requests(link, store.site.nodes[ann.node])
+                request = kit.post_request([bob.uid], size, id="1")
+                request.head, request.inline = b"octets %d" % size, is_inline
+                request.data = bytes(size) if is_inline else b""
+                await requests.take(request)
+                await requests.settled()
+                (ack,) = link.acks
+                assert (b"at most 2048 octets, this has 2049" in ack) is is_refused, ack
 
     kit.run(main)

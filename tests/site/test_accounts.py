@@ -89,7 +89,7 @@ def test_a_uid_that_is_taken_makes_no_account() -> None:
     house.member("alice alice")
     house._made -= 1
     decision = house.registers("laptop", "bob bob bob").decision
-    assert decision.error is not None and decision.error.startswith("register failure: ")
+    assert decision.error == "the uid is taken: try again"
     assert not decision.facts
 
 
