@@ -100,9 +100,10 @@ class PeopleWords:
                     f"{membership.name} has no account yet: see   pocket membership show {membership.number}"
                 )
             since_ms, number = _since_ms(args.get("history_s")), membership.number
-            source = self._fullest(membership)
             decision = await self._store.perform(
-                lambda scene: add_relay_device(scene, number, label, fresh, source, since_ms)
+                lambda scene: add_relay_device(
+                    scene, number, label, fresh, self._fullest(membership), since_ms
+                )
             )
         elif args.get("history_s") is not None:
             raise ControlError("history is kept of a membership only: name it with --membership NAME")

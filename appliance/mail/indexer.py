@@ -93,6 +93,7 @@ class Indexer:
         while True:
             self._wanted = trio.Event()
             try:
+                self._store.check()  # what waits for nothing reads nothing, and would not notice
                 await self._go()
                 self.trouble = None
             except MailError as error:

@@ -51,7 +51,9 @@ async def _compare(service: Service, link: GuestLink, host: ButtonHost) -> bytes
     with service.buttons.host() as one:
         log.info("pairing of boxes begun", address=link.address)
         try:
-            return await _pair(service, household, link, host, one)
+            confirmed = await _pair(service, household, link, host, one)
+            service.pairing.close_window()
+            return confirmed
         except Refused as error:
             raise NotNow(f"the blank box says: {error}") from None
         except BadFrame as error:

@@ -72,6 +72,11 @@ class Pairing:
         self._offers = {n: offer for n, offer in self._offers.items() if offer.state != "void"}
         self._tell()
 
+    def close_window(self) -> None:
+        """Whom it was opened for is in: nobody else is to come in. Codes that are out stay good."""
+        self._until = -math.inf
+        self._tell()
+
     def close(self) -> None:
         """Close the window, and take all codes back."""
         self._until = -math.inf

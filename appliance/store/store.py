@@ -214,10 +214,14 @@ class Store:
         first_miss = cached.index(None)
         return found[:first_miss]
 
-    async def probe(self) -> None:
-        """Return if the store can write, sync and read. Raises ``DiskFull`` or another ``StoreError``."""
+    def check(self) -> None:
+        """Raises ``StoreError`` if the store has ended."""
         if self._owner.failure is not None:
             raise self._owner.failure
+
+    async def probe(self) -> None:
+        """Return if the store can write, sync and read. Raises ``DiskFull`` or another ``StoreError``."""
+        self.check()
         async with self._ledger.lock:
             try:
                 await self._ledger.thread(self._database.probe, time.time_ns())

@@ -231,6 +231,31 @@ def test_a_new_device_begins_with_what_the_fullest_waits_for_or_with_history(tmp
     with_words(tmp_path, body)
 
 
+def test_which_is_the_fullest_is_seen_when_it_is_decided(tmp_path: Path) -> None:
+    """Not before: until then the one may have fetched everything, and the other have got more."""
+
+    async def body(words: Words) -> None:
+        store, uid = words.store, words.member.uid
+        phone, laptop = store.site.memberships[words.number].devices
+        await come(store, words.number, 7, nodes=[phone])
+        decide = store.perform
+
+        async def late(decision: Any) -> Any:
+            store.perform = decide  # type: ignore[method-assign]
+            for msgid in await kit.pending_ids(store, phone):
+                store.ack(phone, msgid)
+            await kit.flush(store)
+            for upid in (8, 9):
+                await come(store, words.number, upid, nodes=[laptop])
+            return await decide(decision)
+
+        store.perform = late  # type: ignore[method-assign, assignment]
+        made = await words("device.add", member=uid, label="tablet", membership="work")
+        assert await kit.pending_ids(store, made["device"]) == await kit.pending_ids(store, laptop)
+
+    with_words(tmp_path, body)
+
+
 def test_queues_that_no_device_has_are_no_devices(tmp_path: Path) -> None:
     async def body(words: Words) -> None:
         store, of = words.store, words.store.site.memberships[words.number]

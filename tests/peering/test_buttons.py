@@ -19,6 +19,7 @@ from appliance.peering.looking import Looking
 from appliance.session import Buttons, LinkLost, NotNow
 from appliance.session.buttons import COMPARE_S, TOPIC
 from appliance.session.comparing import compare
+from appliance.session.pairing import Pairing
 
 CERT = "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n"
 DER = b"hello"
@@ -74,6 +75,7 @@ class Box:
         self.health = Health()
         self.health.serving()
         self.buttons = Buttons(self.health, lambda: self.has is None)
+        self.pairing = Pairing("pairing", clock=trio.current_time)
         self.entered: BoxGift | None = None
         self.admitted: list[str] = []
         self.looked = 0
@@ -82,6 +84,7 @@ class Box:
             place=SimpleNamespace(fingerprint=PRINT),
             household=self,
             buttons=self.buttons,
+            pairing=self.pairing,
             pairing_limiter=None,
         )
 
@@ -92,6 +95,7 @@ class Box:
     def press(self) -> None:
         if not self.buttons.press():
             self.buttons.open_for(WINDOW_S)
+            self.pairing.open_for(WINDOW_S)
 
     async def say(self, yes: bool) -> None:
         for _ in range(2 if yes else 1):
@@ -203,6 +207,7 @@ def test_a_blank_box_becomes_one_of_the_site_when_somebody_says_yes_on_both(run)
         assert site.admitted == ["kitchen"]
         assert not site.told and not blank.told
         assert site.health.comparison is None and blank.health.comparison is None
+        assert not site.pairing.open_s, "it was opened for that box, and for nobody else"
 
     run(test)
 

@@ -54,6 +54,16 @@ def room():
     return Room()
 
 
+def test_the_window_closes_behind_whom_it_was_opened_for_and_codes_stay_good(room):
+    room.pairing.open_for(120)
+    offer = room.pairing.offer(ANN, PHONE)
+    room.pairing.close_window()
+    assert room.pairing.problem() is not None and not room.pairing.open_s
+    assert room.pairing.left_s(offer) == room.told.open_s == CODE_S
+    room.guess(offer, True)
+    assert not room.told.open_s
+
+
 def test_health_shows_the_window_and_the_codes():
     health = Health()
     pairing = Pairing("pairing", health.pair_for)
