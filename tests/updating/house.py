@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.kit import Box
+from tests.kit import Box, free_port
 from tests.kit.box import COMMAND
 from tests.updating.signing import Signer, publish
 from tests.updating.system import FakeSystem
@@ -58,7 +58,8 @@ class Managed(Box):
         self._signer, self._running, self._other = signer, running, other
         self.command = command
         self.system: FakeSystem | None = None
-        super().__init__(config=CONFIG.format(name=name) + config, name="Home")
+        where = f"127.0.0.1:{free_port()}"  # the same after each restart
+        super().__init__(config=CONFIG.format(name=name) + config, name="Home", listen=where)
         self.id = self.control("status")["box"]
 
     def launch(self) -> None:

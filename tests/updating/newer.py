@@ -1,4 +1,4 @@
-"""The `pocket` command of a made-up newer version, whose tables are others: one more column, one more table."""
+"""The `pocket` command of a made-up newer version, whose tables are others: a column more, and a table."""
 
 from __future__ import annotations
 

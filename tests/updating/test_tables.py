@@ -1,4 +1,4 @@
-"""A version with other tables: nobody is let in before it has proven itself, and the way back loses nothing."""
+"""A version with other tables: nobody gets in before it has proven itself, and the way back loses nothing."""
 
 from __future__ import annotations
 
