@@ -12,6 +12,7 @@ FRAMES  ?= 1000000
 SCHEDULES ?= 5000
 BOARD   ?= rpi
 DEV     ?=
+PARTS   ?=
 
 # The first python that is new enough and can make a virtual environment; empty when there is none.
 FIND_PYTHON = for p in $(PYTHON) python3 python3.13 python3.12 python3.11 /usr/bin/python3; do \
@@ -38,7 +39,7 @@ help:
 	@echo 'make image    build the firmware for BOARD=$(BOARD); there are: $(BOARDS)'
 	@echo 'make flash    write it to a card: DEV=/dev/sdX, and WIFI_SSID= WIFI_PSK= SITE_NAME= SSH_KEY= as you like'
 	@echo 'make boot     start it in QEMU, BOARD=virt-amd64 or virt-arm64; PORT=4433 on this machine leads to it'
-	@echo 'make image-test, make image-repro    try it in QEMU; build it twice and compare (many minutes)'
+	@echo 'make image-test, make image-repro    try it in QEMU, PARTS="box wifi peers"; build it twice and compare'
 	@echo 'make image-test-power                  pull the plug CUTS=50 times while it works (hours)'
 	@echo 'make image-test-update                 install good, bad and interrupted updates in it (an hour and more)'
 	@echo 'make clean    remove what make built (never the data)'
@@ -79,7 +80,7 @@ boot: $(STAMP)
 	@$(BIN)/python -m image boot $(BOARD)
 
 image-test: $(STAMP)
-	@$(BIN)/python -m tests.image.trial $(BOARD)
+	@$(BIN)/python -m tests.image.trial $(BOARD) $(PARTS)
 
 image-test-power: $(STAMP)
 	@$(BIN)/python -m tests.image.power_trial $(BOARD)

@@ -17,10 +17,10 @@ from typing import cast
 from image.build import build_of
 from image.errors import ImageError
 from tests.crash.household import Household
-from tests.kit import Box
+from tests.kit import Box, free_port
 
 from .power_machine import PowerBox, PowerMachine
-from .trial import free_port, report
+from .progress import report
 
 PRESET = """
 registration = "open"

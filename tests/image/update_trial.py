@@ -22,10 +22,12 @@ from typing import Any
 from image.board import MIB
 from image.build import Build, build_of
 from image.errors import ImageError
+from tests.kit import free_port
 
 from .derive import derive
 from .power_machine import PowerBox, PowerMachine
-from .trial import converse, free_port, report
+from .progress import report
+from .way_in import converse
 
 CUTS = 20
 PROVE_S = 90
