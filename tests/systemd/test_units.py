@@ -114,7 +114,7 @@ def test_a_softer_unit_would_be_seen(tmp_path):
 def test_only_the_data_folder_lights_and_sticks_are_writable():
     assert values("ProtectSystem") == ["strict"]
     assert values("ProtectHome") == ["yes"]
-    assert values("StateDirectory") == ["pocket"]
+    assert (values("StateDirectory"), values("RuntimeDirectory")) == (["pocket"], ["pocket"])
     sticks = " ".join(f"-{folder}" for folder in Config().backup.search)
     assert values("ReadWritePaths") == ["-/sys/devices/platform", sticks]
     assert values("ConfigurationDirectory") == []
