@@ -11,10 +11,11 @@ It counts when it is durable that it came. While it is on its way this box sends
 of an earlier link, which may still be in the queue, is as good as this one's for what this box has sent
 itself; for what others have sent the numbers differ, of ``NUMBERS`` in a row.
 
-A site that keeps the mark from us, or makes the list shorter, leaves us to guess. After a login it queues a
-`login` message for all nodes of the member, this one too: when ours has come, so has everything before it.
-But other nodes log in as well, and the messages do not say whose they are. So besides, the site, with
-nothing left to acknowledge and all our octets confirmed, must have been silent for a moment.
+A site that refuses the mark or shortens its list leaves us to guess. After a login it queues a `login`
+message for all nodes of the member, this one too: when ours has come, so has everything before it. But
+other nodes log in as well, and the messages do not say whose they are. So besides, the site, with nothing
+left to acknowledge and all our octets confirmed, must have been silent for a moment; for longer while a
+mark may yet come back.
 """
 
 from __future__ import annotations
@@ -70,12 +71,18 @@ class Barrier:
         self._number, self._mark = 2 + slot + SLOTS * self._turn, 0
         return self._number
 
+    def no_mark(self) -> None:
+        """The site has refused it."""
+        self._number = 0
+
     def mark_came(self, upid: int, number: int, alone: bool) -> None:
-        """A mark of some box came, as message ``upid``. Where this box is ``alone`` a site may have shortened
-        the list.
+        """A mark of some box came, as message ``upid``. If the site has shortened the list, it may be any
+        box's; where this one is ``alone`` it is ours.
         """
         if self._number and (number == self._number or (alone and number == 1)):
             self._mark = upid
+        elif number == 1:
+            self.no_mark()
 
     def stored(self, upid: int) -> None:
         """That a message came is durable."""
@@ -106,6 +113,8 @@ class Barrier:
         acknowledged or confirmed. ``quiet_s``: another moment than ``QUIET_S``.
         """
         quiet = now - self._last
-        if self._passing is None:
+        if self._passing is not None and now - self._passing >= BUSY_S:
+            return True
+        if self._passing is None or (self._number and quiet_s is None):
             return quiet >= SILENT_S
-        return quiet >= (QUIET_S if quiet_s is None else quiet_s) or now - self._passing >= BUSY_S
+        return quiet >= (QUIET_S if quiet_s is None else quiet_s)

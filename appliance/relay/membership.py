@@ -42,6 +42,7 @@ ASK_AGAIN_S = 3600.0
 """For a node of another box, whose password did not come."""
 
 SLOTS = 16
+MARK = "pocket-mark-"
 
 
 class Keeping:
@@ -286,7 +287,9 @@ class Keeping:
             if isinstance(event, wire.Message):
                 await self._inbound.take(upstream, event)
             elif isinstance(event, wire.AckReply):
-                if not self._outbound.answered(event):
+                if event.id.startswith(MARK) and event.error:
+                    self._inbound.barrier.no_mark()
+                elif not self._outbound.answered(event):
                     await upstream.brought_nothing()
             elif isinstance(event, wire.Ohi):
                 self.presence.heard(event)
@@ -333,7 +336,7 @@ class Keeping:
         self._outbound.close()
         uid = self._membership.uid
         times = self._inbound.barrier.mark(self._store.scene.mint.box)
-        upstream.say(wire.OhiEdit(f"pocket-mark-{times}", [uid] * times, MARK_TYPE))
+        upstream.say(wire.OhiEdit(f"{MARK}{times}", [uid] * times, MARK_TYPE))
 
     def _seen_all(self) -> None:
         self._taken |= self._claimed

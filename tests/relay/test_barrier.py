@@ -1,8 +1,8 @@
-"""When everything has been seen that was there at a login."""
+"""When everything has been seen that was there at a login, or at another moment."""
 
 from __future__ import annotations
 
-from appliance.relay.barrier import BUSY_S, QUIET_S, SILENT_S, Barrier
+from appliance.relay.barrier import BUSY_S, NUMBERS, QUIET_S, SILENT_S, Barrier
 
 
 def test_our_login_and_a_quiet_moment_are_enough():
@@ -71,3 +71,59 @@ def test_where_something_comes_all_the_time_it_is_not_waited_for_ever():
     barrier.login(1.0, upid=1)
     barrier.came(BUSY_S)
     assert not barrier.passed(BUSY_S) and barrier.passed(1.0 + BUSY_S)
+
+
+def marked(slot: int = 0) -> tuple[Barrier, int, list[str]]:
+    """One that waits for its mark, how often that names the member, and what it tells."""
+    barrier, told = Barrier(), []
+    barrier.on_reached = lambda: told.append("reached")
+    barrier.began(0.0)
+    return barrier, barrier.mark(slot), told
+
+
+def test_a_mark_that_is_back_and_stored_is_enough():
+    barrier, number, told = marked()
+    barrier.mark_came(7, number, alone=False)
+    barrier.stored(6)
+    assert not told, "it is not durable yet: it may come again"
+    barrier.stored(7)
+    assert told == ["reached"]
+    barrier.stored(7)
+    assert told == ["reached"]
+
+
+def test_marks_of_other_boxes_and_of_links_before_are_not_ours():
+    barrier, number, told = marked(slot=1)
+    earlier = {barrier.mark(1) for _ in range(NUMBERS)} - {number}
+    assert len(earlier) == NUMBERS - 1
+    barrier.mark(1)
+    for other in {Barrier().mark(slot) for slot in (0, 2, 15)} | earlier - {barrier._number}:
+        barrier.mark_came(7, other, alone=False)
+        barrier.stored(7)
+    assert not told
+
+
+def test_a_mark_that_the_site_has_shortened_is_ours_where_nobody_else_is():
+    for alone in (False, True):
+        barrier, _, told = marked()
+        barrier.mark_came(7, 1, alone)
+        barrier.stored(7)
+        assert bool(told) == alone
+
+
+def test_while_a_mark_may_come_back_a_moment_is_not_enough():
+    barrier, _, _ = marked()
+    barrier.login(1.0, upid=1)
+    barrier.came(1.0)
+    assert not barrier.passed(1.0 + QUIET_S) and barrier.passed(1.0 + QUIET_S, quiet_s=0.5)
+    assert barrier.passed(1.0 + SILENT_S) and barrier.passed(1.0 + BUSY_S)
+    barrier.no_mark()
+    assert barrier.passed(1.0 + QUIET_S)
+
+
+def test_a_mark_of_a_link_before_is_not_waited_for_on_the_next():
+    barrier, number, told = marked()
+    barrier.began(5.0)
+    barrier.mark_came(7, number, alone=True)
+    barrier.stored(7)
+    assert not told

@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 
 from appliance import wire
 from appliance.relay import barrier
 from tests.kit.plug import Plug
-from tests.kit.upstream import Hold, Upstream
+from tests.kit.upstream import Hold, Ignore, Upstream
 from tests.relay.house import Device, until
 from tests.relay.household import Side, household
 from tests.store.kit import run
@@ -225,6 +226,32 @@ def test_what_a_box_could_not_send_before_it_died_is_sent_by_the_other_in_order(
                 await until(lambda: one.store.replica.positions() == two.store.replica.positions())
                 assert club.asked("Post") == 20
                 assert await one.waiting(number) == 0
+
+    run(body)
+
+
+def test_what_keeps_coming_does_not_keep_a_box_from_taking_over(club: Upstream, tmp_path: Path):
+    async def body():
+        async with household(tmp_path) as (one, two, nursery):
+            number = await one.membership("club", club)
+            phone = await one.device(number)
+            await both_online(one, two, number)
+            bob, ann = club.member("Bob at the club"), club.accounts.members[one.uid(number)]
+
+            async def write() -> None:
+                while True:
+                    club.post(bob, [ann], b"more")
+                    await trio.sleep(0.05)
+
+            club.on("request", Ignore(), op="Post", times=1)
+            item = await phone.post(b"not sent", bob.uid)
+            await until(lambda: club.asked("Post"))
+            nursery.start_soon(write)
+            links = len(club.record.find("Login"))
+            one.die()
+            await two.outcome(item, 10)
+            assert [m.body.octets for m in club.waiting(bob)] == [b"not sent"]
+            assert len(club.record.find("Login")) == links, "on the link that is there"
 
     run(body)
 
