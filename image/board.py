@@ -23,8 +23,16 @@ class Qemu:
 
     program: str
     arguments: list[str]
-    firmware: str
+    firmware: str = ""
     """A file of the tools folder that the emulated machine starts with."""
+    kernel: str = ""
+    """In place of firmware: a file of the packages in `debs` that is started as if it were a kernel."""
+    device_tree: str = ""
+    """The device tree that it is given, a file of those packages, too; * stands for anything."""
+    disk: str = "virtio-blk-pci"
+    """What the disk is; sd: a card."""
+    network: str = "virtio-net-pci"
+    processors: int = 2
 
 
 @dataclass(frozen=True)

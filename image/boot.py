@@ -21,7 +21,6 @@ DISK_OCTETS = 4 << 30
 """As large as a small card; the image is smaller, so that the data partition has something to grow into."""
 MEMORY_MIB = 1024
 """That of a Raspberry Pi 4 with the least of it."""
-PROCESSORS = 2
 GUEST_PORTS = {"tmtp": 4433, "ssh": 22}
 SERIAL_NUMBERS = uuid.UUID("5a7fa6f8-30a4-4b0e-a8f0-1b3f0cde6f11")
 
@@ -106,18 +105,30 @@ class Machine:
                     "-display",
                     "none",
                 ),
-                *("-smp", str(PROCESSORS), "-m", str(MEMORY_MIB), *self._firmware(qemu)),
-                *("-drive", f"file={self.disk},format=raw,if=none,id=disk,cache=writeback"),
-                *("-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci"),
+                *("-smp", str(qemu.processors), "-m", str(MEMORY_MIB), *self._firmware(qemu)),
+                *self._disk(qemu),
                 *("-netdev", network or "user,id=net" + forwards(ports)),
-                *("-device", f"virtio-net-pci,netdev=net,mac={self.mac}", "-uuid", str(self.serial_number)),
+                *("-device", f"{qemu.network},netdev=net,mac={self.mac}", "-uuid", str(self.serial_number)),
                 *console,
                 *("-serial", f"file:{self.kernel_log}", "-serial", "chardev:console", *more),
             ],
             self.folder,
         )
 
+    def _disk(self, qemu: Qemu) -> list[str]:
+        drive = f"file={self.disk},format=raw,cache=writeback,if="
+        if qemu.disk == "sd":
+            return ["-drive", f"{drive}sd"]
+        return [
+            *("-drive", f"{drive}none,id=disk", "-device", f"{qemu.disk},drive=disk"),
+            *("-device", "virtio-rng-pci"),
+        ]
+
     def _firmware(self, qemu: Qemu) -> list[str]:
+        if qemu.kernel:
+            tree = self.build.last("debs") / "tree"
+            (device_tree,) = tree.glob(qemu.device_tree)
+            return ["-kernel", str(tree / qemu.kernel), "-dtb", str(device_tree)]
         if "OVMF_CODE" not in qemu.firmware:
             return ["-bios", qemu.firmware]
         variables = self.folder / "variables.fd"
