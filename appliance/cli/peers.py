@@ -329,7 +329,7 @@ def peer_test_failover(seconds: float, data: Path, as_json: bool) -> None:
       pocket peer test-failover --seconds 30 --json
     """
     if not as_json:
-        click.echo(f"this box is out of service for {age(seconds)}", err=True)
+        click.echo(f"asking this box to play dead for {age(seconds)}", err=True)
     result = ask(data, "peer.failover", timeout_s=seconds + FAILOVER_ANSWER_S, seconds=seconds)
     if as_json:
         print_json(result)

@@ -11,7 +11,10 @@ from appliance.cli.people import at_terminal
 OCTETS_MAX = 32 << 10
 """What a control request has room for, twice."""
 
-MISSING = "no {what} was given: it is read from the standard input, which a serial console does not have"
+MISSING = (
+    "no {what} was given: type it when it is asked for, or send it to the standard input,"
+    " which a serial console does not have"
+)
 
 
 def secret(what: str) -> str:

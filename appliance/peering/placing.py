@@ -35,7 +35,10 @@ async def tell_place(store: Store, name: str, addresses: tuple[str, ...]) -> Non
     """Tell the other boxes where this one is, and what it is called."""
     own = store.replica.own
     decision = await store.perform(lambda scene: place_box(scene, own, addresses[:BOX_ADDRESSES_MAX], name))
-    log.info("box placed", addresses=list(addresses), name=name, error=decision.error)
+    if decision.error is None:
+        log.info("box placed", addresses=list(addresses), name=name)
+    else:
+        log.warning("box not placed", addresses=list(addresses), name=name, reason=decision.error)
 
 
 def place_of(store: Store, found: Addresses) -> tuple[str, ...]:

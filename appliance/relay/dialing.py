@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -98,5 +99,6 @@ def _why(address: SiteAddress, error: Exception) -> str:
         )
     if isinstance(cause, ssl.SSLError):
         return f"{address} does not speak TLS: is the port right? ({cause.reason})"
-    told = getattr(error, "strerror", None) or str(error)
-    return f"{address} cannot be reached: {told}"
+    number = error.errno if isinstance(error, OSError) and not isinstance(error, socket.gaierror) else None
+    told = os.strerror(number) if number and number > 0 else str(error)
+    return f"{address} cannot be reached: {told}; is it on, and are host and port right?"

@@ -269,6 +269,7 @@ def test_failover_tells_what_the_others_did(pocket):
     pocket.answers(peer_failover=FAILOVER)
     said = pocket("peer", "test-failover", "--seconds", "2")
     assert pocket.asked == [("peer.failover", {"seconds": 2.0})]
+    assert pocket.stderr == "asking this box to play dead for 2 s\n"
     assert said.splitlines() == [
         "BOX      SERVED  ANSWERED  WROTE  CAUGHT UP AFTER",
         "kitchen  yes     12 ms     34     0 s",
