@@ -5,7 +5,8 @@
 The site hears that we have a message when it is on stable storage, on another box, too, where there is one;
 what is not acknowledged it sends again. So what is *open* (taken from the link and not acknowledged) is
 remembered over the end of a link: else it would be stored twice. In order: once a message is refused nothing
-behind it is taken until a new link brings it again.
+behind it is taken until a new link brings it again. What is too large ever to be taken does not stand in
+the way: devices get a letter in its place.
 
 Bounds: ``window_messages`` and ``window_octets`` of what is open, of large data ``Blobs.piece_octets``.
 """
@@ -23,6 +24,7 @@ from appliance import wire
 from appliance.log import get_logger
 from appliance.relay.barrier import Barrier
 from appliance.relay.errors import NoRoom, RelayError, UpstreamBroke
+from appliance.relay.letters import beginning_size, letter
 from appliance.relay.settings import RelaySettings
 from appliance.relay.upstream import Upstream
 from appliance.session.intake import Intake
@@ -142,10 +144,15 @@ class Inbound:
             await self._skip(upstream, message)
             self._ack(message.id)
             return
+        elif (too_large := self._too_large(message)) is not None:
+            await self._pass_over(upstream, message, *too_large)
+            return
         else:
             payload, pinned = await self._receive(upstream, message), True
-        incoming = Incoming(message, payload, pinned, trio.current_time())
-        self._open[message.id] = incoming.octets
+        self._add(Incoming(message, payload, pinned, trio.current_time()))
+
+    def _add(self, incoming: Incoming) -> None:
+        self._open[incoming.upid] = incoming.octets
         self._octets += incoming.octets
         self._queue.append(incoming)
         self._bell.set()
@@ -168,13 +175,36 @@ class Inbound:
             while not (await upstream.next_data()).last:
                 pass
 
+    def _too_large(self, message: wire.Message) -> tuple[str, str] | None:
+        """Why a message can never be taken, and what would help; None if it can, if need be when there is
+        room again.
+        """
+        most, room = self._settings.message_octets, self._store.disk.room()
+        if message.datalen > most:
+            return f"more than {most:,}, as relay.message_octets says", "set that higher"
+        if message.datalen + room.needed > room.total:
+            return f"more than the disk of the box, which has {room.total:,}", "give it a larger one"
+        return None
+
+    async def _pass_over(self, upstream: Upstream, message: wire.Message, why: str, remedy: str) -> None:
+        """Take a letter in place of a message. The site hears that we have it as soon as the letter is
+        durable, for its data may come for hours; and once more when they have come, if it did not listen
+        before.
+        """
+        log.warning("a message is too large", membership=self._membership, octets=message.datalen)
+        beginning, last = b"", False
+        while not last and len(beginning) < beginning_size(message):
+            data = await upstream.next_data()
+            beginning, last = beginning + data.octets, data.last
+        instead = letter(message, beginning, why, remedy)
+        self._add(Incoming(instead, Payload.of(instead.data), False, trio.current_time()))
+        while not last:
+            last = (await upstream.next_data()).last
+        if message.id not in self._open:
+            self._ack(message.id)
+
     async def _receive(self, upstream: Upstream, message: wire.Message) -> Payload:
         """Large data goes to a file while it comes."""
-        most = self._settings.message_octets
-        if message.datalen > most:
-            raise NoRoom(
-                f"a message of {message.datalen} octets waits there, and relay.message_octets is {most}"
-            )
         self._check_disk(message)
         intake = Intake(self._store.blobs, [message.datalen])
         try:

@@ -54,7 +54,9 @@ class RelaySettings:
     """How many requests a site may have to answer at once: 1 to 256."""
 
     message_octets: int = 4 << 30
-    """The largest message that is taken from a site: 1 MiB to 1 TiB. A larger one stays there."""
+    """The largest message that is taken from a site: 1 MiB to 1 TiB. In place of a larger one devices get a
+    note that says so.
+    """
 
     takeover_s: float = 20.0
     """What a box was to send is sent by another one when it has been out of reach for so long: 1 to 86400."""

@@ -200,35 +200,6 @@ def test_a_site_that_stops_in_the_middle_of_a_message_is_given_up(crooks: Upstre
     run(body)
 
 
-def test_a_message_larger_than_allowed_stays_at_the_site_and_is_told(
-    crooks: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(care, "NO_ROOM_S", 0.2)
-
-    async def body():
-        uid = ""
-        async with house(tmp_path, changes={"message_octets": 1 << 20}) as home:
-            bad = await home.membership("crooks", crooks)
-            phone = await home.device(bad)
-            uid = home.uid(bad)
-            await home.online(bad)
-            ann, carl = crooks.accounts.members[uid], crooks.member("Carl the crook")
-            crooks.post(carl, [ann], bytes(2 << 20), b"behind it")
-            await until(lambda: any("message_octets" in text for text in home.warnings.values()))
-            assert await phone.queue() == []
-        async with house(tmp_path) as home:
-            assert [len(frame.data) for frame in await _phone(home, bad).got(2)] == [2 << 20, 9]
-
-    run(body)
-
-
-def _phone(home: House, number: int):
-    from tests.relay.house import Device
-
-    (device,) = home.store.site.memberships[number].devices
-    return Device(home, home.store.site.nodes[device])
-
-
 def test_a_site_that_says_other_things_at_a_login_is_left_alone(
     club: Upstream, crooks: Upstream, tmp_path: Path
 ):

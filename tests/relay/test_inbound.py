@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
@@ -153,6 +154,68 @@ def test_a_disk_that_fills_within_a_moment_is_not_filled_by_a_site(
             club.post(bob, [ann], b"one")
             await until(lambda: home.warnings or home.count(phone.node.number))
             assert any("disk full" in text for text in home.warnings.values())
+
+    run(body)
+
+
+HEAD = {
+    "threadid": "",
+    "alias": "Bob at the club",
+    "subject": "The film",
+    "attach": [{"name": "u:film.mp4", "size": 2 << 20}],
+}
+
+
+@pytest.mark.parametrize("reason", ["setting", "disk"])
+def test_a_message_that_is_too_large_for_ever_is_told_in_its_place_and_holds_up_nothing(
+    club: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+):
+    changes = {"message_octets": 1 << 20} if reason == "setting" else {}
+
+    async def body():
+        async with house(tmp_path, changes=changes) as home:
+            number = await home.membership("club", club)
+            phone = await home.device(number)
+            bob, ann = club.member("Bob at the club"), club.accounts.members[home.uid(number)]
+            await home.online(number)
+            if reason == "disk":
+                small = Room(1 << 20, 1 << 20, 1 << 18, 0)
+                monkeypatch.setattr(home.store.disk, "room", lambda within_s=1.0: small)
+            for head in (msgspec.json.encode(HEAD), b"{no json"):
+                data = head + b"Look!" + bytes(2 << 20)
+                (large,) = club.post(bob, [ann], data, datahead=len(head))
+                (small_one,) = club.post(bob, [ann], b"behind it")
+                note, behind = await phone.got(2)
+                assert (note["id"], note["from"], note.op) == (large, bob.uid, "delivery")
+                details, text = note.data[: note["datahead"]], note.data[note["datahead"] :].decode()
+                wanted = {name: value for name, value in HEAD.items() if name != "attach"}
+                assert msgspec.json.decode(details) == (wanted if head[1:2] == b'"' else {})
+                assert f"{len(data):,} octets" in text and "What to do: " in text
+                assert ("message_octets" if reason == "setting" else "the disk") in text
+                assert ("u:film.mp4" in text) == (head[1:2] == b'"')
+                assert (behind["id"], behind.data) == (small_one, b"behind it")
+                await until(lambda: not club.waiting(ann))
+                await phone.take()
+                await until(lambda: not home.count(phone.node.number))
+            assert len(club.record.find("Login")) == 1, "on one link"
+            assert not list((tmp_path / "blobs" / "incoming").iterdir())
+
+    run(body)
+
+
+def test_the_site_hears_of_a_message_that_is_too_large_while_its_data_come(club: Upstream, tmp_path: Path):
+    async def body():
+        async with house(tmp_path, changes={"message_octets": 1 << 20}) as home:
+            number = await home.membership("club", club)
+            phone = await home.device(number)
+            bob, ann = club.member("Bob at the club"), club.accounts.members[home.uid(number)]
+            await home.online(number)
+            head = wire.encode_message("delivery", bob.uid, club.accounts.id(), 0, 2 << 20)
+            await until(lambda: not club.waiting(ann))
+            before = len(club.record.find("Ack"))
+            club.inject(ann.uid, head + bytes(100_000))
+            await phone.got(1)
+            await until(lambda: len(club.record.find("Ack")) > before)
 
     run(body)
 
