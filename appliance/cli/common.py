@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,9 +22,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def default_data() -> Path:
-    """The data folder if neither --data nor $POCKET_DATA names one."""
+    """The data folder if neither --data nor $POCKET_DATA names one. Where one may not look there is none:
+    sudo -u pocket leaves one in the folder of somebody else.
+    """
     here = Path("data")
-    return INSTALLED_DATA if not here.is_dir() and INSTALLED_DATA.is_dir() else here
+    return INSTALLED_DATA if not os.path.isdir(here) and INSTALLED_DATA.is_dir() else here
 
 
 def data_option(command: F) -> F:

@@ -1,5 +1,6 @@
 """The command itself: help, exit codes, options, starting fast, serving."""
 
+import errno
 import json
 import os
 import subprocess
@@ -117,6 +118,19 @@ def test_the_data_folder_is_found(tmp_path, monkeypatch):
     assert default_data() == installed
     Path("data").mkdir()
     assert default_data() == Path("data")
+
+
+def test_in_a_folder_that_one_may_not_look_into_there_is_no_data(monkeypatch, tmp_path):
+    look = os.stat
+
+    def refuse(path, *words, **named):
+        if str(path) == "data":
+            raise PermissionError(errno.EACCES, "Permission denied", "data")
+        return look(path, *words, **named)
+
+    monkeypatch.setattr("appliance.cli.common.INSTALLED_DATA", tmp_path)
+    monkeypatch.setattr(os, "stat", refuse)
+    assert default_data() == tmp_path
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
