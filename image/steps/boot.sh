@@ -11,6 +11,7 @@ cp "$IMAGE/boot/pocket.toml" "$tree/pocket.toml"
 [ ! -e "$IMAGE/boot/$BOARD.sh" ] || . "$IMAGE/boot/$BOARD.sh"
 
 in_epoch "$tree"
+(cd "$tree" && find . ! -type d -printf '%P\n' | LC_ALL=C sort) >"$OUT/files"
 truncate -s "${BOOT_MIB}M" "$OUT/boot.vfat"
 mkfs.vfat --invariant -F 32 -n POCKET -i 5A7F0001 "$OUT/boot.vfat" >/dev/null
 (cd "$tree" && find . -mindepth 1 -printf '%P\n' | LC_ALL=C sort | while read -r name; do

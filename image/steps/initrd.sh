@@ -29,10 +29,11 @@ done
 cp "$OUT/usr/lib/modules/$kernel"/modules.{builtin,builtin.modinfo,order} "$tree/lib/modules/$kernel/"
 depmod -b "$tree" "$kernel"
 # Modules whose devices cannot call for them by name.
-echo "sd_mod mmc_block" >"$tree/lib/modules/always"
+echo "sd_mod mmc_block ledtrig_heartbeat" >"$tree/lib/modules/always"
 rm -rf "$OUT/usr"
 
 in_epoch "$tree"
+(cd "$tree" && find . ! -type d -printf '%P\n' | LC_ALL=C sort) >"$OUT/files"
 (cd "$tree" && find . | LC_ALL=C sort | cpio --quiet --reproducible -o -H newc --owner=+0:+0) |
     zstd -q -19 -T1 >"$OUT/initrd.cpio.zst"
 rm -rf "$tree"

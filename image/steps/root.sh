@@ -1,5 +1,6 @@
 #!/bin/bash
-# The system: Debian, the kernel's modules, the box, and what image/overlay lays over them. root.erofs is read-only for good.
+# The system: Debian, the kernel's modules, the box, and what image/overlay lays over them. root.erofs is read-only for good; files
+# lists what is in there.
 set -eu
 . "$IMAGE/lib/tree.sh"
 . "$IMAGE/lib/binfmt.sh"
@@ -92,6 +93,7 @@ if [ "$ARCH" = "$(dpkg --print-architecture)" ]; then
     rm -f "$tree"/tmp/.lgd-*
 fi
 
+(cd "$tree" && find . ! -type d -printf '%P\n' | LC_ALL=C sort) >"$OUT/files"
 mkfs.erofs --quiet -zzstd,level=6 -C65536 -T"$SOURCE_DATE_EPOCH" --all-time \
     -U5a7fa6f8-30a4-4b0e-a8f0-1b3f0cde6f11 "$OUT/root.erofs" "$tree"
 rm -rf "$tree"
