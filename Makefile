@@ -69,7 +69,8 @@ soak: $(STAMP)
 	@POCKET_SOAK=10 POCKET_KILLS=20 POCKET_APART_S=60 $(BIN)/python -m pytest tests/failover -s
 	@POCKET_KILLS=30 POCKET_CUT_S=60 POCKET_LARGE_MIB=1024 $(BIN)/python -m pytest tests/e2e/relay -s
 
-# The building needs root, and what flash and boot do with what was built mostly not.
+# All of these need root (sudo make ...), but for writing an image to a file without presets. FRESH=1: image takes the packages
+# of today, boot a new disk.
 image: $(STAMP)
 	@$(BIN)/python -m image build $(BOARD)
 

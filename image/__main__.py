@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from . import wheels
@@ -29,10 +30,14 @@ def main() -> int:
     fetch.add_argument("arch")
     fetch.add_argument("folder")
     told = parser.parse_args()
+    os.umask(0o022)  # what root builds, others may read
     try:
         match told.word:
             case "build":
-                build_of(told.board).run()
+                build = build_of(told.board)
+                if os.environ.get("FRESH"):
+                    build.forget()
+                build.run()
             case "boot":
                 return boot(told.board)
             case "repro":

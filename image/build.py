@@ -157,6 +157,12 @@ class Build:
             told.update(f"{name} {self.keys[name]}\n".encode())
         return told.hexdigest()[:16]
 
+    def forget(self) -> None:
+        """Remove all results of this build but the tools, so that it takes the packages of today."""
+        for step in STEPS:
+            if step.name != "tools":
+                remove(self.result(step.name))
+
     def run(self) -> None:
         """Do all steps that have not been done. ImageError if one fails, or cannot be done here."""
         open_steps = [step for step in STEPS if not self.result(step.name).exists()]
@@ -252,7 +258,10 @@ class Build:
         return self.result("tools") if self.result("tools").exists() else self.last("tools")
 
     def in_tools(self, words: list[str], *folders: Path) -> list[str]:
-        """The command that runs `words` (as for env: settings, then a command) in the tools folder."""
+        """The command that runs `words` (as for env: settings, then a command) in the tools folder.
+        ImageError for anybody but root."""
+        if os.geteuid():
+            raise ImageError("only root can do this, since it uses mounts of its own: sudo make ...")
         shared = {REPO, self.place, keys_folder(), *folders}
         keys_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
         return [

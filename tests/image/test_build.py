@@ -65,6 +65,23 @@ def test_a_file_a_setting_or_the_script_that_changed_is_done_again_with_what_fol
     assert build(place, VERSION="2") == ("bye\n2\n", ["second"])
 
 
+def test_a_fresh_build_does_everything_again_but_the_tools(place, monkeypatch):
+    script(place, "tools", 'echo >"$OUT/words"')
+    steps = (Step("tools", "none", tools=False), *building.STEPS)
+    monkeypatch.setattr(building, "STEPS", steps)
+    build(place)
+    told = {"BOARD": "virt-amd64", "ARCH": "amd64", "VERSION": "1"}
+    Build(board("virt-amd64"), told, place / "build").forget()
+    assert build(place)[1] == ["first", "second"]
+
+
+def test_what_needs_mounts_of_its_own_says_that_only_root_can(place, monkeypatch):
+    made = Build(board("virt-amd64"), {"BOARD": "virt-amd64", "ARCH": "amd64", "VERSION": "1"}, place)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(ImageError, match="sudo make"):
+        made.in_tools(["true"])
+
+
 def test_what_a_script_names_of_lib_counts(place):
     (place / "repo/image/lib").mkdir()
     (place / "repo/image/lib/words.sh").write_text("word=x\n")
