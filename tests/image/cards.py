@@ -1,8 +1,8 @@
 """A card whose power can go at any operation, and what the machine's firmware makes of what is left on it.
 
-What was not synced may have reached the card or not, sector by sector, in any order. The firmware here is
-written from its own rules (systemd-boot's, boot/u-boot.cmd's, Linux's for partition tables), and shares no
-code with the system's side.
+What was not synced may have reached the card or not, sector by sector, in any order, and one sector may be
+spoiled. The firmware here is written from its own rules (systemd-boot's, boot/u-boot.cmd's, Linux's for
+partition tables), and shares no code with the system's side.
 """
 
 import random
@@ -85,7 +85,11 @@ class CardDisk:
 
     def cut(self):
         """Some of what waits reaches the card; what is seen from now on is what it has."""
-        self._reach({sector for sector in sorted(self.waiting) if self.power.random.random() < 0.5})
+        waiting, chance = sorted(self.waiting), self.power.random
+        self._reach({sector for sector in waiting if chance.random() < 0.5})
+        if waiting and chance.random() < 0.3:
+            at = chance.choice(waiting) * SECTOR
+            self.card[at : at + SECTOR] = chance.randbytes(SECTOR)
         self.seen = bytearray(self.card)
 
 
@@ -183,10 +187,10 @@ def state_block(variables):
     return struct.pack("<I", zlib.crc32(body)) + body
 
 
-def table(octets):
+def table(octets, sectors=SECTORS):
     """Name -> start of each partition, as Linux started with `gpt` reads them: the second table only when
     the first one is spoiled."""
-    for lba in (1, SECTORS - 1):
+    for lba in (1, sectors - 1):
         header = octets[lba * SECTOR : lba * SECTOR + 92]
         fields = HEADER.unpack(header)
         if fields[0] != b"EFI PART" or zlib.crc32(header[:16] + bytes(4) + header[20:]) != fields[3]:
@@ -222,8 +226,8 @@ def start_systemd_boot(folder):
     return fields["efi"].removeprefix("/")
 
 
-def read_state(octets):
-    start = table(octets)["pocket-state"]
+def read_state(octets, sectors=SECTORS):
+    start = table(octets, sectors)["pocket-state"]
     for at in (start, start + 65536):
         block = octets[at : at + 4096]
         if zlib.crc32(block[4:]) == struct.unpack("<I", block[:4])[0]:
@@ -251,7 +255,7 @@ def start_u_boot(disk):
 def startable(scheme, disk, folder):
     """The kernel files of all that may ever be started."""
     if scheme == "u-boot":
-        state = read_state(disk.card)
+        state = read_state(disk.card, len(disk.card) // SECTOR)
         names = {state.get(f"pocket_{name}") for name in ("version", "try", "old")} - {None, ""}
         return {f"EFI/pocket/pocket_{name}.efi" for name in names}
     entries = [content for name, content in folder.card.items() if name.startswith("loader/entries/")]

@@ -204,15 +204,16 @@ def test_wherever_the_power_goes_in_an_install_over_a_good_version_it_starts(sch
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("word", ["bless", "go_back"])
+@pytest.mark.parametrize("word", ["bless", "bless again", "go_back"])
 def test_wherever_the_power_goes_in_blessing_and_going_back_a_whole_version_starts(scheme, word):
     def prepared(machine):
         machine.install("0.1.1")
         machine.start()
-        if word == "go_back":
+        if word != "bless":
             machine.slots.bless()
 
-    for machine in machines(scheme, 3, prepared, lambda machine: getattr(machine.slots, word)()):
+    what = word.split()[0]
+    for machine in machines(scheme, 3, prepared, lambda machine: getattr(machine.slots, what)(), least=-1):
         version = machine.start()
         assert version == "0.1.1" or word == "go_back"
         machine.slots.bless()
@@ -516,6 +517,16 @@ def test_a_payload_that_is_changed_while_it_is_written_is_not_armed(box):
     assert box.machine.start() == "0.1.0" and box.machine.slots.other() == (None, "empty")
 
 
+def test_what_is_signed_and_cannot_be_unpacked_is_refused(box):
+    box.stage()
+    part, sums = box.staged / "pocket-virt-amd64-0.1.1.root.zst", box.staged / "SHA256SUMS"
+    old = hashlib.sha256(part.read_bytes()).hexdigest()
+    part.write_bytes(part.read_bytes()[:-50])
+    sums.write_text(sums.read_text().replace(old, hashlib.sha256(part.read_bytes()).hexdigest()))
+    box.sign(sums)
+    box.refused("root.zst is damaged")
+
+
 def test_one_that_is_larger_than_the_slot_or_the_boot_partition_is_refused(box):
     box.stage(system=bytes(cards.SLOT_OCTETS + 1))
     box.refused("larger than the slot")
@@ -556,12 +567,16 @@ def test_going_back_is_asked_for_like_an_update(box):
         b'{"version": "0.1.1", "want": "everything"}',
         b'{"version": "0.1.1", "restart": "yes"}',
         b'{"version": ["0.1.1"]}',
-        b" " * 70000,
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused(box, octets):
     (box.staged / "request.json").write_bytes(octets)
     assert box.work()[0]["work"]["state"] == "failed"
+
+
+def test_a_request_that_is_too_large_is_refused(box):
+    (box.staged / "request.json").write_bytes(b" " * 70000)
+    assert "larger than" in box.work()[0]["work"]["error"]
 
 
 def test_links_and_pipes_in_what_is_staged_lead_nowhere(box, tmp_path):

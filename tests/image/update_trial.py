@@ -8,6 +8,7 @@ BOARD PART...` does some parts only: good, broken, cuts.
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import shutil
@@ -22,14 +23,16 @@ from typing import Any
 from image.board import MIB
 from image.build import Build, build_of
 from image.errors import ImageError
-from tests.kit import free_port
 
+from . import cards
 from .derive import derive
+from .power_disk import NOTE, Log
 from .power_machine import PowerBox, PowerMachine
-from .progress import report
-from .way_in import converse
+from .replay import Judge, View, moments, replay, unpacked
+from .trial import converse, free_port, report
 
 CUTS = 20
+MOMENTS = 400
 PROVE_S = 90
 """How long a version that is no good has to prove itself, in place of 300 s: three times each."""
 PATIENCE_S = 1500
@@ -276,9 +279,58 @@ def other_than(trial: Trial) -> str:
     return "0.1.1" if trial.status()["running"] == "0.1.6" else "0.1.6"
 
 
-PARTS = {"good": good, "broken": broken, "cuts": cuts}
+def recorded(trial: Trial) -> None:
+    """One good update, of which every write is recorded: then the power goes at many of them."""
+    machine = trial.box.machine
+    before = machine.folder / "before.img"
+    subprocess.run(["cp", "--sparse=always", str(machine.disk), str(before)], check=True)
+    log = Log(machine.folder / "writes.log")
+    trial.box.disk.log = log
+    trial.begin()
+    log.add(NOTE, octets=b"install")
+    taken(trial, "0.1.1")
+    trial.box.pull_the_plug()
+    log.close()
+    trial.box.disk.log = None
+    build, updates = machine.build, machine.folder / "updates"
+    pack = build.last("pack")
+    roots, kernels = {}, {}
+    for version, folder in (("0.1.0", pack), ("0.1.1", updates / "0.1.1")):
+        name = f"pocket-{build.machine.name}-{version}"
+        roots[version] = unpacked(folder / f"{name}.root.zst")
+        kernels[version] = unpacked(folder / f"{name}.efi.zst")[1]
+    judge = Judge(build.machine.loader, roots, kernels)
+    slots = range(*slot_span(before))
+    wanted = moments(machine.folder / "writes.log", slots, MOMENTS, trial.chance)
+    began = time.monotonic()
+    done = replay(before, machine.folder / "writes.log", slots, judge, wanted, trial.chance)
+    report(f"{done} moments, what would have been started: {judge.whole};", time.monotonic() - began)
+    assert set(judge.whole) == {"0.1.0", "0.1.1"}
+    before.unlink()
+    (machine.folder / "writes.log").unlink()
+
+
+def slot_span(disk: Path) -> tuple[int, int]:
+    """Where the slots begin and end."""
+    file = os.open(disk, os.O_RDONLY)
+    try:
+        size = os.fstat(file).st_size
+        parts = cards.table(View(file, size), cards_end(file))
+    finally:
+        os.close(file)
+    return parts["pocket_0.1.0"], parts["pocket-data"]
+
+
+def cards_end(file: int) -> int:
+    """The number of sectors of the image, which is smaller than the disk before its first start."""
+    header = os.pread(file, 512, 512)
+    return int.from_bytes(header[32:40], "little") + 1
+
+
+PARTS = {"good": good, "recorded": recorded, "broken": broken, "cuts": cuts}
 NEEDED = {
     "good": ["0.1.1"],
+    "recorded": ["0.1.1"],
     "broken": ["0.1.1", *(f"0.1.{n}" for n in range(2, 6))],
     "cuts": ["0.1.1", "0.1.6"],
 }
@@ -308,7 +360,6 @@ def make_updates(build: Build, machine: UpdateMachine, versions: list[str]) -> N
         f"{size_mib}M",
     ]
     subprocess.run(build.in_tools(words, machine.folder), check=True)
-    shutil.rmtree(place)
 
 
 def main() -> int:
@@ -330,6 +381,7 @@ def main() -> int:
             PARTS[part](Trial(box, key, random.Random()))
         machine.disk.unlink()
         machine.updates.unlink()
+        shutil.rmtree(machine.folder / "updates")
         report(f"{build.machine.name}: {part}: all is well; it took", time.monotonic() - began)
     return 0
 

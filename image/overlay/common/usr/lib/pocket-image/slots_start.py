@@ -158,7 +158,7 @@ class UBoot:
         self._write(**self._without(version, "try", "old", "bad"))
 
     def arm(self, version: str) -> None:
-        self._write(**self._without(version, "old", "bad") | {"try": version, "left": str(TRIES)})
+        self._write(**self._without(version, "bad") | {"try": version, "left": str(TRIES)})
 
     def bless(self, version: str) -> None:
         before = self._state.read().get("pocket_version", "")
