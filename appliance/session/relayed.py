@@ -20,6 +20,9 @@ from appliance.site import Decision, Message, Node, Payload, Scene, relay_newnod
 from appliance.site.facts import Outcome
 from appliance.store import Item, Job
 
+TIMES_OCTETS = 4
+"""Of a key, at its end: how often the same request was made before."""
+
 TIMES_MAX = 4096
 """Different requests of a link that are kept in mind, some 200 octets each."""
 
@@ -70,15 +73,13 @@ class RelayedRequests(Requests):
         if type(request) is wire.UserEdit and request.newnode is not None:
             await super()._submit(request, payloads, digest, refusal)
             return
-        while known := await self._store.relay.find(self._node.number, key := self._key(request, digest)):
-            item = await self._store.relay.item(known)
-            if item is not None and item.answered and type(request) is wire.OhiEdit:
-                key = secrets.token_bytes(KEY_OCTETS)  # the list of then went with the link of then
-                break
-            if item is not None and not item.error:  # what was refused is judged anew
-                self._unpin(payloads)
-                self._wait_for(item, request.id)
-                return
+        known, key = await self._known(request, digest)
+        if known is not None and known.answered and type(request) is wire.OhiEdit:
+            key = secrets.token_bytes(KEY_OCTETS)  # the list of then went with the link of then
+        elif known is not None:
+            self._unpin(payloads)
+            self._wait_for(known, request.id)
+            return
         if refusal is not None:
             self._refuse(request, refusal)
             return
@@ -92,14 +93,25 @@ class RelayedRequests(Requests):
         self._begin()
         await self._store.submit(job)
 
-    def _key(self, request: Acked, digest: bytes) -> bytes:
-        plain = hashlib.blake2b(request.head + digest, digest_size=KEY_OCTETS).digest()
+    async def _known(self, request: Acked, digest: bytes) -> tuple[Item | None, bytes]:
+        """The item of an earlier link that is this request, if there is one, and the key of that or for a new
+        one. What was refused is judged anew.
+        """
+        plain = hashlib.blake2b(request.head + digest, digest_size=KEY_OCTETS - TIMES_OCTETS).digest()
         times = self._times[plain] = self._times.pop(plain, -1) + 1
         if len(self._times) > TIMES_MAX:
             self._times.popitem(last=False)
-        if not times:
-            return plain
-        return hashlib.blake2b(plain + times.to_bytes(8, "big"), digest_size=KEY_OCTETS).digest()
+        first, last = (plain + n.to_bytes(TIMES_OCTETS, "big") for n in (times, (1 << 8 * TIMES_OCTETS) - 1))
+        known, newest = await self._store.relay.asked(self._node.number, first, last)
+        if known is not None:
+            key = known.key
+        elif newest >= first:
+            times = int.from_bytes(newest[-TIMES_OCTETS:], "big") + 1
+            key = plain + times.to_bytes(TIMES_OCTETS, "big")
+        else:
+            key = first
+        self._times[plain] = int.from_bytes(key[-TIMES_OCTETS:], "big")
+        return known, key
 
     def _decide_out(self, request: Acked, payload: Payload, key: bytes, scene: Scene) -> Decision:
         return relay_out(scene, self._node, request, payload, key)

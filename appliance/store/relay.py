@@ -73,6 +73,13 @@ class Relay:
             found = await self._ledger.read(find_outgoing, [(node, key)])
         return found.get((node, key), 0)
 
+    async def asked(self, node: int, first: bytes, last: bytes) -> tuple[Item | None, bytes]:
+        """Of a device's requests with keys from ``first`` to ``last``: the one with the lowest key that was
+        not refused, and the highest key, empty if there are none.
+        """
+        async with self._ledger.lock:
+            return await self._ledger.read(_asked, node, first, last)
+
     async def item(self, msgid: int) -> Item | None:
         """An item that is not yet forgotten."""
         async with self._ledger.lock:
@@ -249,6 +256,16 @@ def said_again(connection: sqlite3.Connection, msgids: Sequence[int]) -> list[Re
 def _items(connection: sqlite3.Connection, where: str, *values: Any) -> list[Item]:
     rows = connection.execute(f"SELECT {ITEM} FROM outgoing WHERE {where} ORDER BY msgid", values)
     return [Item(*row) for row in rows]
+
+
+def _asked(connection: sqlite3.Connection, node: int, first: bytes, last: bytes) -> tuple[Item | None, bytes]:
+    span = "node = ? AND key BETWEEN ? AND ?"
+    sql = f"SELECT {ITEM} FROM outgoing WHERE {span} AND error = '' ORDER BY key, msgid LIMIT 1"
+    row = connection.execute(sql, (node, first, last)).fetchone()
+    (newest,) = connection.execute(
+        f"SELECT max(key) FROM outgoing WHERE {span}", (node, first, last)
+    ).fetchone()
+    return (Item(*row) if row is not None else None), newest or b""
 
 
 def _ids(connection: sqlite3.Connection, node: int, after: int, limit: int) -> list[int]:

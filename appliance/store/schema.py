@@ -216,6 +216,7 @@ CREATE TABLE outgoing (
 ) STRICT;
 CREATE INDEX outgoing_waiting ON outgoing (membership, msgid) WHERE answered = 0;
 CREATE INDEX outgoing_key ON outgoing (node, key);
+CREATE INDEX outgoing_unrefused ON outgoing (node, key) WHERE error = '';
 
 -- What else the requests made, by place in 'keys': MessagePack, empty if none made more than one message.
 ALTER TABLE request ADD COLUMN more BLOB NOT NULL DEFAULT x'';

@@ -153,6 +153,43 @@ def test_what_was_refused_is_judged_anew(tmp_path: Path) -> None:
     test(tmp_path, body)
 
 
+def test_what_was_refused_over_and_over_is_not_looked_through_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(store: Store, waiting: Waiting, number: int, device: int) -> None:
+        looks: list[Any] = []
+        keys: set[bytes] = set()
+        asked = store.relay.asked
+
+        async def counted(*args: Any) -> Any:
+            looks.append(args)
+            return await asked(*args)
+
+        monkeypatch.setattr(store.relay, "asked", counted)
+        for turn in range(12):
+            line = Line(store, waiting, device)
+            for _ in range(2):  # on one link an id may be used again
+                await line.ask(post("1"), b"ho")
+            items = await store.relay.items(number)
+            assert len(items) == 2, f"new ones in turn {turn}"
+            keys.update(item.key for item in items)
+            for item in items:
+                await answer(store, number, item.msgid, 0, "not today")
+            line.requests.end()
+        assert len(looks) == len(keys) == 24
+        line = Line(store, waiting, device)
+        await line.ask(post("1"), b"ho")
+        (item,) = await store.relay.items(number)
+        await answer(store, number, item.msgid)
+        again = Line(store, waiting, device)
+        await again.ask(post("1"), b"ho")
+        assert line.frames == again.frames == [wire.encode_ack("1", 77, 1_700_000_000_000)]
+        await again.ask(post("1"), b"ho")
+        assert len(await store.relay.items(number)) == 1, "used again: a new one"
+
+    test(tmp_path, body)
+
+
 def test_whom_one_announces_oneself_to_is_said_to_the_site_on_each_link(tmp_path: Path) -> None:
     async def body(store: Store, waiting: Waiting, number: int, device: int) -> None:
         first = Line(store, waiting, device)

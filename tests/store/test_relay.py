@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -30,7 +31,7 @@ from appliance.site import (
     trim,
 )
 from appliance.site.facts import Carried, Outcome, Relayed
-from appliance.store import Store, verify
+from appliance.store import Store, relay, schema, verify
 from tests.store import kit
 from tests.store.test_versions import introduce, ship
 
@@ -379,3 +380,15 @@ def test_entries_go_though_an_archive_never_acknowledges(tmp_path: Path) -> None
         assert verify(tmp_path / "a")["ok"], verify(tmp_path / "a")
 
     kit.run(main)
+
+
+def test_what_was_refused_is_not_looked_through_for_what_was_not():
+    connection = sqlite3.connect(":memory:")
+    schema.prepare(connection)
+    said: list[str] = []
+    connection.set_trace_callback(said.append)
+    relay._asked(connection, 1, b"a", b"b")
+    connection.set_trace_callback(None)
+    plans = [" ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")) for sql in said]
+    assert "INDEX outgoing_unrefused (node=? AND key>?" in plans[0] and "TEMP" not in plans[0]
+    assert "COVERING INDEX outgoing_key (node=? AND key>?" in plans[1]
