@@ -275,6 +275,7 @@ def _finish_reset(folder: Path) -> None:
 
 def _finish_joining(folder: Path) -> None:
     if joining.finish(folder):
+        snapshot.forget(folder)  # of another box
         log.info("joined: the copy has taken its place", folder=str(folder))
 
 

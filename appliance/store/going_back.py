@@ -23,6 +23,7 @@ from pathlib import Path
 import trio
 
 from appliance.log import get_logger
+from appliance.notify import sd_notify
 from appliance.store import schema, snapshot
 from appliance.store.arrivals import BadEntries
 from appliance.store.database import DATABASE_NAME
@@ -60,6 +61,7 @@ async def go_back(folder: Path, open_store: Callable[[Path], Store]) -> bool:
     if newer <= schema.VERSION or about is None or not about.kept or about.schema > schema.VERSION:
         return False
     log.warning("a newer version was here: going back", schema=newer, to=about.schema)
+    sd_notify(f"EXTEND_TIMEOUT_USEC={snapshot.LONG_S * 1_000_000}")
     work = folder / WORK
     try:
         await trio.to_thread.run_sync(_lay_out, folder, work)

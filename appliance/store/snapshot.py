@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from appliance.log import get_logger
+from appliance.notify import sd_notify
 from appliance.store import reading, schema
 from appliance.store.journal import sync_folder, write_synced
 from appliance.store.schema import SchemaError
@@ -29,6 +30,10 @@ DATABASE = "pocket.db"
 ABOUT = "about.json"
 SPARE_OCTETS = 64 << 20
 """What has to be free beside it: the change of the tables itself takes room."""
+
+
+LONG_S = 1800
+"""A large database takes its time, of which systemd has to know: it would end a start that hangs."""
 
 
 class About(msgspec.Struct, frozen=True):
@@ -73,6 +78,7 @@ def take(connection: sqlite3.Connection, path: Path, version: int) -> None:
             f" {(missing >> 20) + 1} MiB are missing. Make room, or go back to the version before"
         )
     log.info("the database is kept as it is", schema=version, octets=size[0])
+    sd_notify(f"EXTEND_TIMEOUT_USEC={LONG_S * 1_000_000}")
     new = place / (DATABASE + ".new")
     connection.execute("VACUUM INTO ?", (str(new),))
     _sync(new)

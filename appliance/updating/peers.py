@@ -81,7 +81,9 @@ class Peer:
 
     async def fetch(self, name: str, sha: bytes, incoming: Incoming) -> None:
         """Go on with a file. Raises ``NoSource``, and ``UpdateError`` as ``incoming`` does."""
-        await incoming.expect(self._has.sizes.get(name, 0))
+        if name not in self._has.sizes:
+            raise NoSource(f"{self.where} does not have {name}")
+        await incoming.expect(self._has.sizes[name])
         try:
             await self._links.fetch(self._box, sha, incoming.size, incoming.write)
         except NotGiven as error:
@@ -95,6 +97,7 @@ class Peers:
         self._links = links
         self._kept: Has | None = None
         self._answers: dict[str, Has] | None = None
+        self._lock = trio.Lock()
 
     def keep(self, folder: Path | None, board: str, version: str) -> None:
         """From now on give the payload in ``folder``, whose files are right; None: nothing. Blocks. Raises
@@ -132,6 +135,10 @@ class Peers:
 
     async def ask(self, board: str) -> list[Peer]:
         """Who has a payload for this board."""
+        async with self._lock:
+            return await self._ask(board)
+
+    async def _ask(self, board: str) -> list[Peer]:
         boxes = self._links.linked()
         self._answers = {}
         try:

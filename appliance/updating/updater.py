@@ -233,7 +233,7 @@ class Updater:
                 "given_up": notes.outcome == GIVEN_UP,
                 "automatic": self._settings.automatic,
                 "checked": notes.checked,
-            }
+            },
         }
 
     # work
@@ -282,9 +282,9 @@ class Updater:
         slots = self._slots()
         found = await self._gatherer.look(slots.board, folder)
         offers = [offer for one in found for offer in one.offers]
-        if not offers:
+        if not offers and (wish.by_hand or any(one.problem for one in found)):
             raise NoSource(_nobody(found))
-        if folder is None:
+        if offers and folder is None:
             await self._note_offers(offers, by_itself=not wish.by_hand)
         offer = plan.choose(offers, wish, slots.running, self._handing.shunned(slots))
         if offer is None:

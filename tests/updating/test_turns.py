@@ -21,6 +21,8 @@ class World:
     alive: dict[str, Turns] = field(default_factory=dict)
     way: list[tuple[str, str, bytes]] = field(default_factory=list)
     asked: int = 0
+    busy: set[str] = field(default_factory=set)
+    """Who has the turn and makes use of it: until it gives it back itself, or is killed."""
 
     def __post_init__(self) -> None:
         for name in self.names:
@@ -30,7 +32,7 @@ class World:
         """What was in memory is gone; a turn of before is of no use to who did not begin."""
         turn = msgspec.msgpack.decode(msgspec.msgpack.encode(self.disks.get(name, Turn())), type=Turn)
         self.alive[name] = Turns(name, turn, lambda: self.names)
-        self.say(name, self.alive[name].give_back())
+        self.give_back(name)
         for other in self.names:
             if other != name and other in self.alive:
                 self.say(other, self.alive[other].met(name))
@@ -45,6 +47,10 @@ class World:
             self.say(name, self.alive[name].ask(f"{name}{self.asked}"))
         else:
             self.say(name, self.alive[name].again())
+
+    def give_back(self, name: str) -> None:
+        self.busy.discard(name)
+        self.say(name, self.alive[name].give_back())
 
     def deliver(self, at: int) -> None:
         sender, to, octets = self.way.pop(at % len(self.way))
@@ -74,12 +80,13 @@ def test_two_boxes_never_have_the_turn_at_once(count: int, steps: list[tuple[int
             case 3 if world.way:
                 world.way.pop(which % len(world.way))
             case 4:
-                world.say(name, world.alive[name].give_back())
+                world.give_back(name)
             case 5:
                 world.start(name)
         for turns in world.alive.values():
             turns.tidy(lambda box: True)
-        assert len(world.having()) <= 1
+        world.busy.update(world.having())
+        assert len(world.busy) <= 1
 
 
 @settings(max_examples=100, deadline=None)
@@ -158,3 +165,14 @@ def test_what_a_newer_box_says_is_left_alone() -> None:
     assert decode(b"\x92\xa5dance\xa1x") is None and decode(b"") is None and decode(b"\xff" * 50) is None
     for said in (Asks("i"), Granted("i"), Denied("i", "a"), Back("i"), Held("i")):
         assert decode(encode(said)) == said
+
+
+def test_a_box_that_joins_meanwhile_does_not_take_the_turn_away() -> None:
+    world = World(("b", "c"))
+    world.ask("b")
+    world.deliver_all()
+    world.names = ("a", "b", "c")
+    world.start("a")
+    world.ask("a")
+    world.deliver_all()
+    assert world.having() == ["b"] and world.alive["a"].denied in ("b", "c")
