@@ -312,6 +312,7 @@ class Keeping:
             seen_all = self._inbound.idle and not upstream.backlog and not upstream.unconfirmed()
             barrier = self._inbound.barrier
             flow = self._outbound.flow
+            self._taken = {slot for slot in self._taken if self._is_given_up(slot)}  # else it is back
             if not flow.closed:
                 self._claimed = {slot for slot in flow.slots() - self._taken if self._is_given_up(slot)}
                 if self._claimed:

@@ -256,6 +256,31 @@ def test_what_keeps_coming_does_not_keep_a_box_from_taking_over(club: Upstream, 
     run(body)
 
 
+def test_a_box_stands_in_for_another_that_was_back_meanwhile_and_dies_again(club: Upstream, tmp_path: Path):
+    """On one and the same link: what the other has sent in between has to be seen anew."""
+
+    async def body():
+        async with household(tmp_path) as (one, two, nursery):
+            number = await one.membership("club", club)
+            phone = await one.device(number)
+            await both_online(one, two, number)
+            bob = club.member("Bob at the club")
+            began = trio.current_time()
+            for data in (b"first", b"second"):
+                lost = club.on("request", Ignore(), op="Post", times=1)
+                item = await phone.post(data, bob.uid)
+                await until(partial(getattr, lost, "hits"))
+                one.die()
+                await two.outcome(item, 20)
+                await one.come_back(nursery)
+                await both_online(one, two, number)
+                await until(lambda: one.store.replica.positions() == two.store.replica.positions())
+            assert [m.body.octets for m in club.waiting(bob)] == [b"first", b"second"]
+            assert two.relay.state(number)["online_s"] >= trio.current_time() - began
+
+    run(body)
+
+
 def test_a_request_that_two_boxes_took_while_they_did_not_see_each_other_is_sent_once(
     club: Upstream, tmp_path: Path
 ):
