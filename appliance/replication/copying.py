@@ -22,11 +22,12 @@ from typing import Final, Literal, Protocol
 import trio
 
 from appliance.log import get_logger
-from appliance.replication import events, judging
+from appliance.replication import events
 from appliance.replication.dial import Backoff, dial, hurry
 from appliance.replication.engine import PeerLink
 from appliance.replication.errors import Code, Impostor, PeerError, Refusal, Refused, Unreachable
 from appliance.replication.fetching import Fetcher
+from appliance.replication.histories import CopyHistories
 from appliance.replication.host import Shop
 from appliance.replication.identity import Identity, dial_context
 from appliance.replication.interface import Arrival, Position, Replica
@@ -165,6 +166,7 @@ class Copier:
         """Until nothing is lacking; the store is closed then, and its positions are what this returns."""
         replica = self._replica = store.replica
         partials = Partials(store.blobs)
+        self.histories = CopyHistories(replica)
         self._fetcher = Fetcher(replica, partials, self._suspect)
         self._shop = Shop(replica, None, True, partials.read, lambda: False, self._program)
         closed = trio.Event()
@@ -263,30 +265,12 @@ class Copier:
     def join(self, session: Session) -> None:
         self._source = session.box
 
-    async def judge(self, session: Session, state: events.PeerState) -> None:
-        """Raises ``Refusal``."""
-        if not state.complete:
-            raise Refusal(Code.INCOMPLETE, "that box is being filled itself: it has not everything")
-        forked = await judging.forks(self._replica, state.positions)
-        if forked:
-            raise Refusal(Code.FORKED, f"the copy has another history of box {min(forked)}: begin it anew")
-
     def opened(self, session: Session) -> None:
         log.info("copying", peer=session.box, address=session.address)
         self._problem = self.refused = None
         if session.state is not None:
             self._theirs = session.state.positions
         self._fetcher.joined(session)
-
-    async def shown(self, shown: events.Shown) -> None:
-        """Raises ``Refusal``."""
-        raise Refusal(Code.UNKNOWN, "this box calls, and is not called")
-
-    async def look_at_own(self, session: Session, arrivals: Sequence[Arrival]) -> None:
-        """They are what a copy is for."""
-
-    async def sift(self, session: Session, arrivals: list[Arrival]) -> list[Arrival]:
-        return arrivals
 
     def absorbed(self, session: Session, arrivals: Sequence[Arrival]) -> None:
         if session.reached:

@@ -24,7 +24,7 @@ async def shake_hands(session: Session, host: Host) -> events.PeerState:
         if isinstance(event, events.Greeted):
             await send(link.challenge(host.public_of(session)))
         elif isinstance(event, events.Shown):
-            await host.shown(event)
+            await host.histories.shown(event)
         elif isinstance(event, events.Challenged):
             await send(link.prove())
         elif isinstance(event, events.Proven):

@@ -29,29 +29,37 @@ class Bell:
         self._event = trio.Event()
 
 
-class Host(Protocol):
-    """Who runs the link, and knows what it is for."""
-
-    def public_of(self, session: Session) -> bytes:
-        """The key of the box that calls. Raises ``Refusal``."""
+class Judge(Protocol):
+    """Knows whether what the other side has and says fits to what is here."""
 
     async def shown(self, shown: events.Shown) -> None:
         """Somebody shows entries and goes. Raises ``Refusal``."""
 
-    def join(self, session: Session) -> None:
-        """The other side has proven who it is. Raises ``Refusal``."""
-
     async def judge(self, session: Session, state: events.PeerState) -> None:
         """Whether what the other side has fits to what is here. Raises ``Refusal``."""
-
-    def opened(self, session: Session) -> None:
-        """Both know where the other stands."""
 
     async def look_at_own(self, session: Session, arrivals: Sequence[Arrival]) -> None:
         """There are entries of this box's own among these. Raises ``Refusal``, ``BadEntries``."""
 
     async def sift(self, session: Session, arrivals: list[Arrival]) -> list[Arrival]:
         """Those of the entries that are to be absorbed. Raises ``Refusal``."""
+
+
+class Host(Protocol):
+    """Who runs the link, and knows what it is for."""
+
+    @property
+    def histories(self) -> Judge:
+        """Who judges what comes on it."""
+
+    def public_of(self, session: Session) -> bytes:
+        """The key of the box that calls. Raises ``Refusal``."""
+
+    def join(self, session: Session) -> None:
+        """The other side has proven who it is. Raises ``Refusal``."""
+
+    def opened(self, session: Session) -> None:
+        """Both know where the other stands."""
 
     def absorbed(self, session: Session, arrivals: Sequence[Arrival]) -> None:
         """These are on stable storage here."""

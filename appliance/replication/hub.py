@@ -24,6 +24,7 @@ from appliance.replication.engine import PeerLink
 from appliance.replication.errors import Code, Impostor, PeerError, Refusal, Refused, Unreachable
 from appliance.replication.fetching import Fetcher
 from appliance.replication.files import Files
+from appliance.replication.histories import Histories
 from appliance.replication.host import Bell, Shop
 from appliance.replication.identity import Identity, dial_context
 from appliance.replication.interface import Arrival, BoxState, Copies, Replica
@@ -62,6 +63,7 @@ class Hub:
         self._replica = replica
         self._copies = copies
         self._site = site
+        self.histories = Histories(replica, identity.public, site)
         self._context = dial_context()
         self._bell = Bell()
         self._callers: dict[Session, Caller] = {}
@@ -235,15 +237,6 @@ class Hub:
         session.shop = {"copy": self._copy, "anew": self._desk}.get(session.link.purpose, self._sync)
         return info.public
 
-    async def shown(self, shown: events.Shown) -> None:
-        """Raises ``Refusal``."""
-        answer, caller = await showing.look(self._replica, self._identity.public, self._site.boxes(), shown)
-        if isinstance(answer, judging.Restored):
-            if caller is not None:
-                self._site.acquainted(caller, shown.addresses)
-            self._site.on_restored(str(answer))
-        raise answer
-
     def join(self, session: Session) -> None:
         """Raises ``Refusal``."""
         neighbour = self.neighbours[session.box]
@@ -275,21 +268,6 @@ class Hub:
             old.end(Refusal(Code.OTHER_LINK, "another link took over"))
         neighbour.session = session
 
-    async def judge(self, session: Session, state: events.PeerState) -> None:
-        """Raises ``Refusal``."""
-        if session.link.purpose == "anew":
-            return
-        if session.link.purpose == "copy":
-            forked = await judging.forks(self._replica, state.positions)
-            if forked:
-                raise Refusal(Code.FORKED, "what was copied so far is not what is here: begin the copy anew")
-            return
-        forked = await judging.judge(self._replica, session.box, state.positions, session.before)
-        for box in state.positions.keys() - forked:
-            self._site.warn(f"fork {session.box} {box}", None)
-        for box in forked:
-            self._forked(session, box)
-
     def opened(self, session: Session) -> None:
         neighbour = self.neighbours[session.box]
         log.info("link to a box", peer=session.box, address=session.address, purpose=session.link.purpose)
@@ -304,20 +282,6 @@ class Hub:
         for listener in self.on_link:
             listener(session.box, True)
         self.fetcher.joined(session)
-
-    async def look_at_own(self, session: Session, arrivals: Sequence[Arrival]) -> None:
-        """Raises ``Refusal``, ``BadEntries``."""
-        await judging.look_at_own(self._replica, self._identity.public, session.box, arrivals)
-
-    async def sift(self, session: Session, arrivals: list[Arrival]) -> list[Arrival]:
-        """Raises ``Refusal``."""
-        info = self._site.boxes().get(session.box)
-        if info is None or info.cut is not None:
-            raise Refusal(Code.REVOKED, f"box {session.box} was put out of the site")
-        kept, forked = await judging.sift(self._replica, session.box, session.stream.barred, arrivals)
-        for box in forked:
-            self._forked(session, box)
-        return kept
 
     def absorbed(self, session: Session, arrivals: Sequence[Arrival]) -> None:
         named = [sha for arrival in arrivals for sha in self._site.named(arrival)]
@@ -399,17 +363,6 @@ class Hub:
 
     def _suspect(self, box: str, text: str | None) -> None:
         self._site.warn(f"peer {box} octets", text)
-
-    def _forked(self, session: Session, box: str) -> None:
-        if box in session.stream.barred:
-            return
-        session.bar(box)
-        text = (
-            f"box {session.box} has another history of box {box} than this one: a card was cloned or put"
-            " back, or one of them is not to be trusted; see which boxes there are, and revoke it if in doubt"
-        )
-        log.error("a box has two histories", peer=session.box, journal=box)
-        self._site.warn(f"fork {session.box} {box}", text)
 
     def _left(self, session: Session) -> None:
         neighbour = self.neighbours.get(session.box)

@@ -215,7 +215,7 @@ class Session:
 
     async def _take_state(self, state: events.PeerState) -> None:
         self.state = state
-        await self._host.judge(self, state)
+        await self._host.histories.judge(self, state)
         self.before = {}
         self.shop.replica.saw_clock(state.clock)
         if self.shop.read is not None:
@@ -251,7 +251,7 @@ class Session:
                     await self._take_state(event)
                     continue
                 if isinstance(event, events.Entries) and any(a.box == own for a in event.arrivals):
-                    await self._host.look_at_own(self, event.arrivals)
+                    await self._host.histories.look_at_own(self, event.arrivals)
                 self._handle(event)
                 handled += 1
                 if handled % EVENTS_A_TURN == 0:
@@ -348,7 +348,7 @@ class Session:
 
     async def _take(self, work: Work) -> None:
         replica = self.shop.replica
-        arrivals = await self._host.sift(self, work.arrivals) if work.arrivals else []
+        arrivals = await self._host.histories.sift(self, work.arrivals) if work.arrivals else []
         if arrivals:
             self.stream.came(arrivals)
             await replica.absorb(arrivals, self.box)
