@@ -22,6 +22,7 @@ find "$tree/usr/lib/modules/$kernel" -name '*.ko.xz' -print0 | xargs -0 -r -n 50
 depmod -b "$tree/usr" "$kernel"
 if [ -d "$DEBS/tree/usr/lib/firmware" ]; then
     cp -r "$DEBS/tree/usr/lib/firmware" "$tree/usr/lib/"
+    rm "$tree"/usr/lib/firmware/*/*-pcie.* # no board has Wi-Fi on PCI Express
 fi
 
 # The box, as a virtual environment of the system's Python.
