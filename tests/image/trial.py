@@ -19,6 +19,7 @@ from .machine import PROMPT, Emulated, kept
 from .panel import Panel
 from .peers import peers_part
 from .progress import step, tell
+from .raspberry import card_part
 from .rhythm import DARK, DOUBLE_PULSE, FOUR_HZ, ONE_HZ, SLOW, SOLID, TEN_HZ
 from .shell import Shell
 from .way_in import converse, enter, machine_of, preset_key
@@ -198,7 +199,7 @@ def wifi_part(build: Build) -> None:
     machine.disk.unlink()
 
 
-PARTS = {"box": box_part, "wifi": wifi_part, "peers": peers_part}
+PARTS = {"box": box_part, "wifi": wifi_part, "peers": peers_part, "card": card_part}
 
 
 def main() -> int:
@@ -209,7 +210,7 @@ def main() -> int:
         raise ImageError(f"no such part: {', '.join(unknown)}; there are: {', '.join(PARTS)}")
     build = build_of(name)
     build.run()
-    for part in parts or ["box"]:
+    for part in parts or ["card" if build.machine.qemu and build.machine.qemu.disk == "sd" else "box"]:
         with step(f"{name}: {part}"):
             PARTS[part](build)
     return 0
