@@ -49,8 +49,8 @@ class View:
 class Fat:
     """The files of a FAT32 partition, as firmware reads them: by the first of the two tables."""
 
-    def __init__(self, disk: View, start: int) -> None:
-        self._disk, self._start = disk, start
+    def __init__(self, disk: View | bytes, start: int) -> None:
+        self._disk = disk
         boot = disk[start : start + SECTOR]
         self._cluster = boot[13] * SECTOR
         reserved, copies, sectors = *struct.unpack_from("<HB", boot, 14), *struct.unpack_from("<I", boot, 36)
@@ -116,6 +116,9 @@ class Judge:
     """Octets and SHA-256 of each version's system."""
     kernels: dict[str, str]
     """SHA-256 of each version's kernel file."""
+    repaired: Callable[[View, int], Fat] | None = None
+    """What the file system's repair makes of the boot partition, which begins there. It must not spoil what
+    is started."""
     whole: dict[str, int] = field(default_factory=dict)
     """How often each version would have been started."""
 
@@ -126,17 +129,10 @@ class Judge:
         """The version that is started from this disk. AssertionError if none is, or one that is not whole
         could be. `age`: how often the slot there had been written to; None for one that has to be read."""
         slots = cards.table(disk, len(disk) // SECTOR)
-        fat = Fat(disk, slots["pocket-boot"])
-        kernels = fat.files("EFI/pocket")
-        folder = SimpleNamespace(card=fat.files("loader/entries") | kernels)
-        box = SimpleNamespace(card=disk)
-        can_start = cards.startable(self.scheme, box, folder)
-        assert can_start, "nothing can be started"
-        for path in can_start:
-            version = path.removeprefix("EFI/pocket/pocket_").removesuffix(".efi")
-            assert path in kernels, f"{path} can be started, and is not there"
-            assert hashlib.sha256(kernels[path]).hexdigest() == self.kernels[version], f"half of {path}"
-            assert f"pocket_{version}" in slots, f"{path} has no system"
+        start = slots["pocket-boot"]
+        folder = self._kernels(disk, Fat(disk, start), slots)
+        if self.repaired is not None:
+            self._kernels(disk, self.repaired(disk, start), slots)
         for name, at in slots.items():
             version = name.removeprefix("pocket_")
             if version in self.roots:
@@ -149,11 +145,29 @@ class Judge:
             path = cards.start_systemd_boot(folder)
         else:
             state = cards.read_state(disk, len(disk) // SECTOR)
-            version = state.get("pocket_try") if state["pocket_left"] != "0" else None
-            path = f"EFI/pocket/pocket_{version or state['pocket_version']}.efi"
-        version = str(path).removeprefix("EFI/pocket/pocket_").removesuffix(".efi")
+            tried = state.get("pocket_try") if state["pocket_left"] != "0" else None
+            path = f"EFI/pocket/pocket_{tried or state['pocket_version']}.efi"
+        version = version_of(path)
         self.whole[version] = self.whole.get(version, 0) + 1
         return version
+
+    def _kernels(self, disk: View, fat: Fat, slots: dict[str, int]) -> SimpleNamespace:
+        """The files that may be started are whole, and have a system."""
+        kernels = fat.files("EFI/pocket")
+        folder = SimpleNamespace(card=fat.files("loader/entries") | kernels)
+        can_start = cards.startable(self.scheme, SimpleNamespace(card=disk), folder)
+        assert can_start, "nothing can be started"
+        for path in can_start:
+            assert path in kernels, f"{path} can be started, and is not there"
+            digest = hashlib.sha256(kernels[path]).hexdigest()
+            assert digest == self.kernels[version_of(path)], f"half of {path}"
+            assert f"pocket_{version_of(path)}" in slots, f"{path} has no system"
+        return folder
+
+
+def version_of(path: str) -> str:
+    """Of a kernel file."""
+    return path.removeprefix("EFI/pocket/pocket_").removesuffix(".efi")
 
 
 def sha256(disk: View, at: int, octets: int) -> str:

@@ -23,13 +23,15 @@ from typing import Any
 from image.board import MIB
 from image.build import Build, build_of
 from image.errors import ImageError
+from tests.kit import free_port
 
 from . import cards
 from .derive import derive
 from .power_disk import NOTE, Log
 from .power_machine import PowerBox, PowerMachine
-from .replay import Judge, View, moments, replay, unpacked
-from .trial import converse, free_port, report
+from .progress import report
+from .replay import Fat, Judge, View, moments, replay, unpacked
+from .way_in import converse
 
 CUTS = 20
 MOMENTS = 400
@@ -299,7 +301,17 @@ def recorded(trial: Trial) -> None:
         name = f"pocket-{build.machine.name}-{version}"
         roots[version] = unpacked(folder / f"{name}.root.zst")
         kernels[version] = unpacked(folder / f"{name}.efi.zst")[1]
-    judge = Judge(build.machine.loader, roots, kernels)
+
+    def repaired(disk: View, start: int) -> Fat:
+        boot = machine.folder / "boot.img"
+        boot.write_bytes(disk[start : start + int(build.settings["BOOT_MIB"]) * MIB])
+        ended = subprocess.run(
+            build.in_tools(["fsck.vfat", "-a", str(boot)], machine.folder), capture_output=True, check=False
+        )
+        assert ended.returncode in (0, 1), ended.stdout
+        return Fat(boot.read_bytes(), 0)
+
+    judge = Judge(build.machine.loader, roots, kernels, repaired)
     slots = range(*slot_span(before))
     wanted = moments(machine.folder / "writes.log", slots, MOMENTS, trial.chance)
     began = time.monotonic()
