@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -19,10 +20,11 @@ from appliance.peering import ensure_box, ensure_identity
 from appliance.peering import folder as joining
 from appliance.session.certificate import ensure_certificate
 from appliance.site import Limits
-from appliance.store import Store, StoreSettings
+from appliance.store import Store, StoreSettings, verify
 from tests.store import kit
 
 SECRET = bytes(range(20))
+LARGE = 200_000
 
 
 @dataclass
@@ -92,3 +94,41 @@ async def restored(folder: Path) -> AsyncIterator[Store]:
 
 def forget_restored(folder: Path) -> None:
     shutil.rmtree(folder / "restored", ignore_errors=True)
+
+
+def run(test: Callable[[], Any]) -> None:
+    kit.run(test, limit_s=120)
+
+
+async def the_same(folder: Path, home: House, changed: bool = False) -> None:
+    """A blank box that is restored has what this one has."""
+    forget_restored(folder)
+    async with restored(folder) as store:
+        assert store.key.box != home.store.key.box
+        assert {u: m.aliases for u, m in _members(store)} == {u: m.aliases for u, m in _members(home.store)}
+        for node in home.store.site.nodes:
+            mine, theirs = await kit.pending(home.store, node), await kit.pending(store, node)
+            assert [(m.msgid, m.head, m.data, m.blob) for m in theirs] == [
+                (m.msgid, m.head, m.data, m.blob) for m in mine
+            ]
+        assert store.replica.lacking() == []
+        old = store.site.boxes[home.store.key.box]
+        own = store.site.boxes[store.key.box]
+        assert old.cut == home.store.entries and own.cut is None and own.slot != old.slot
+        assert store.site.identity == home.store.site.identity
+        if changed:
+            ann = await kit.member(store)
+            last = max(home.store.scene.mint.last, 0)
+            assert (await ann.post([ann.uid], b"new")).msgid > last
+    assert verify(folder / "restored")["problems"] == []
+
+
+def _members(store: Any) -> Any:
+    return store.site.uids.items()
+
+
+async def people(home: House) -> tuple[kit.Device, kit.Device]:
+    ann, bob = await kit.members(home.store, 2)
+    await ann.alias("ann smith")
+    await ann.acks(*await kit.pending_ids(home.store, ann.node))
+    return ann, bob
