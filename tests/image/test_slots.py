@@ -374,6 +374,9 @@ class Box:
         monkeypatch.setattr(slots, "KEYS", home / "public.gpg")
         monkeypatch.setattr(slots, "STATUS", place / "status.json")
         monkeypatch.setattr(slots, "SETTLED", place / "settled")
+        monkeypatch.setattr(slots, "PROOF", place / "proven")
+        monkeypatch.setattr(slots, "BOOT", place / "boot")
+        monkeypatch.setattr(slots, "COUNTED", place / "counted")
         monkeypatch.setattr(slots, "GIVEN_UP", place / "slots/given-up")
         monkeypatch.setattr(slots, "writable_boot", contextlib.nullcontext)
 
@@ -430,6 +433,9 @@ def test_what_the_box_staged_is_installed_and_told(box):
     told = json.loads((box.place / "status.json").read_text())
     assert (told["running"], told["trial"], told["tries_left"]) == ("0.1.1", True, 2)
     assert not (box.place / "settled").exists()
+    with pytest.raises(slots_disk.DiskError, match="has not proved itself"):
+        slots.bless(box.status())
+    (box.place / "proven").write_text("0.1.1\n")
     slots.bless(box.status())
     told = json.loads((box.place / "status.json").read_text())
     assert (told["trial"], told["other"]) == (False, {"version": "0.1.0", "state": "good"})
@@ -594,8 +600,19 @@ def test_links_and_pipes_in_what_is_staged_lead_nowhere(box, tmp_path):
     assert "there is no update" in told["work"]["error"]
 
 
+def test_one_that_cannot_read_how_it_stands_is_on_trial_when_the_firmware_counted(box):
+    """Its boot partition is not mounted."""
+    box.machine.folder.seen = {}
+    (box.place / "counted").touch()
+    if box.machine.scheme == "systemd-boot":
+        slots.note(box.status())
+        assert not (box.place / "settled").exists()
+    (box.place / "counted").unlink()
+    slots.note(box.status())
+    assert (box.place / "settled").exists()
+
+
 def test_the_proof_is_the_version_that_runs(box, monkeypatch):
-    monkeypatch.setattr(slots, "PROOF", box.place / "proven")
     monkeypatch.setattr(slots.time, "sleep", lambda _: None)
     assert not slots.prove("0.1.1", 0.01)
     (box.place / "proven").write_text("0.1.0\n")

@@ -25,7 +25,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -228,11 +228,11 @@ def note(status: Status) -> None:
     """At the start of the machine."""
     slots = status.slots
     slots.mend()
-    trial = slots.trial() is not None
+    left = slots.trial()
     version, word = slots.other()
-    if trial:
-        tell(5, f"{slots.running()} is on trial, {slots.trial()} tries left after this one")
-    else:
+    if left is not None:
+        tell(5, f"{slots.running()} is on trial, {left} tries left after this one")
+    elif os.path.ismount(BOOT) or not COUNTED.exists():
         SETTLED.touch()
     if word == "given-up" and version not in read_given_up():
         tell(4, f"{version} did not prove itself and was given up")
@@ -240,18 +240,22 @@ def note(status: Status) -> None:
     status.write()
 
 
+def proven(running: str) -> bool:
+    """Whether the box says that this version is well."""
+    try:
+        file = os.open(PROOF, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    with open(file, "rb") as proof:
+        return proof.read(100).decode(errors="replace").strip() == running
+
+
 def prove(running: str, patience_s: float) -> bool:
-    """Wait for the box's word that this version is well."""
+    """Wait for the box's word."""
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
-        try:
-            file = os.open(PROOF, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
-            time.sleep(1)
-            continue
-        with open(file, "rb") as proof:
-            if proof.read(100).decode(errors="replace").strip() == running:
-                return True
+        if proven(running):
+            return True
         time.sleep(1)
     tell(3, f"{running} has not proved itself in {patience_s:.0f} s: the machine starts anew")
     return False
@@ -259,11 +263,13 @@ def prove(running: str, patience_s: float) -> bool:
 
 def bless(status: Status) -> None:
     slots = status.slots
-    if slots.trial() is not None:
-        with writable_boot():
+    if not proven(slots.running()):
+        raise DiskError(f"{slots.running()} has not proved itself")
+    with writable_boot() if isinstance(slots.scheme, SystemdBoot) else nullcontext():
+        if slots.trial() is not None:
             slots.bless()
-        keep_given_up([other for other in read_given_up() if other != slots.running()])
-        tell(5, f"{slots.running()} has proved itself, and is started from now on")
+            tell(5, f"{slots.running()} has proved itself, and is started from now on")
+    keep_given_up([other for other in read_given_up() if other != slots.running()])
     SETTLED.touch()
     status.write()
 
