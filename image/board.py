@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +29,8 @@ class Qemu:
     """In place of firmware: a file of the packages in `debs` that is started as if it were a kernel."""
     device_tree: str = ""
     """The device tree that it is given, a file of those packages, too; * stands for anything."""
+    hidden: list[str] = field(default_factory=list)
+    """Devices, by their `compatible`, that it is not told of: QEMU has them wrong."""
     disk: str = "virtio-blk-pci"
     """What the disk is; sd: a card."""
     network: str = "virtio-net-pci"
@@ -92,7 +94,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def made(kind: type[T], told: dict[str, Any], where: str) -> T:
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    known = {entry.name for entry in fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(set(told) - known):
         raise ImageError(f"{where}: unknown {', '.join(unknown)}")
     try:

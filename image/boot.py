@@ -127,7 +127,9 @@ class Machine:
     def _firmware(self, qemu: Qemu) -> list[str]:
         if qemu.kernel:
             tree = self.build.last("debs") / "tree"
-            (device_tree,) = tree.glob(qemu.device_tree)
+            (original,) = tree.glob(qemu.device_tree)
+            device_tree = self.folder / "device-tree.dtb"
+            device_tree.write_bytes(without(original.read_bytes(), qemu.hidden))
             return ["-kernel", str(tree / qemu.kernel), "-dtb", str(device_tree)]
         if "OVMF_CODE" not in qemu.firmware:
             return ["-bios", qemu.firmware]
@@ -139,6 +141,13 @@ class Machine:
             *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={qemu.firmware}"),
             *("-drive", f"if=pflash,format=raw,unit=1,file={variables}"),
         ]
+
+
+def without(device_tree: bytes, names: list[str]) -> bytes:
+    """The device tree, in which no driver finds the devices with those words as `compatible`."""
+    for name in names:
+        device_tree = device_tree.replace(name.encode() + b"\0", b"-" * len(name) + b"\0")
+    return device_tree
 
 
 def forwards(ports: dict[str, int]) -> str:
