@@ -577,7 +577,8 @@ def test_going_back_is_asked_for_like_an_update(box):
 )
 def test_a_request_that_makes_no_sense_is_refused(box, octets):
     (box.staged / "request.json").write_bytes(octets)
-    assert box.work()[0]["work"]["state"] == "failed"
+    told = box.work()[0]["work"]
+    assert told["state"] == "failed" and "makes no sense" in told["error"]
 
 
 def test_a_request_that_is_too_large_is_refused(box):

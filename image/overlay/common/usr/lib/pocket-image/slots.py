@@ -234,9 +234,8 @@ def note(status: Status) -> None:
         tell(5, f"{slots.running()} is on trial, {left} tries left after this one")
     elif os.path.ismount(BOOT) or not COUNTED.exists():
         SETTLED.touch()
-    if word == "given-up" and version not in read_given_up():
+    if word == "given-up":
         tell(4, f"{version} did not prove itself and was given up")
-        keep_given_up([*read_given_up(), str(version)])
     status.write()
 
 
