@@ -12,17 +12,22 @@ import shutil
 from pathlib import Path
 
 MARK = "factory-reset"
-KEPT = ("pocket.toml", "lock", "lost+found", MARK)
+FOR_SYSTEM = "forget-system"
+FIRMWARE = Path("/usr/lib/pocket-image/forget.py")
+"""Where it is, it forgets at the next start of the machine what is not in the folder, Wi-Fi and keys, if
+the mark FOR_SYSTEM is there."""
+KEPT = ("pocket.toml", "lock", "lost+found", MARK, FOR_SYSTEM)
 """The configuration; the lock that the wiper holds, which is empty; and what belongs to the file system."""
 
 
 def mark(folder: Path) -> None:
     """Let the data in ``folder`` be wiped, by ``finish``. Blocks. Raises ``OSError``."""
-    fd = os.open(folder / MARK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    for name in (FOR_SYSTEM, MARK) if FIRMWARE.exists() else (MARK,):
+        fd = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
     _sync(folder)
 
 

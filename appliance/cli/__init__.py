@@ -35,6 +35,7 @@ MODULES = {
     "recovery-key": "backup",
     "update": "updates",
     "factory-reset": "resetting",
+    "rescue": "rescuing",
     "completion": "completing",
 }
 """Where each word is. The box itself keeps none of the others in memory."""

@@ -206,8 +206,7 @@ class Session:
             await self._say(
                 f"{status['site']}: {status['state']}",
                 *(f"  ! {reason}" for reason in status["reasons"]),
-                f"address      {status['address']}",
-                f"fingerprint  {status['fingerprint']}",
+                *(f"{name:12} {status[name]}" for name in ("address", "fingerprint") if name in status),
             )
         except Exception as error:
             log.warning("no status for the console", port=self._name, error=error)

@@ -14,6 +14,9 @@ from typing import Any
 from appliance.control.errors import NoAnswer, NoBox, NotAllowed, Refused
 from appliance.control.place import address_of, control_path
 
+NO_DATA = Path("/run/pocket-rescue/why")
+"""On a machine whose data partition cannot be used: what is wrong, and what to do (appliance/rescue)."""
+
 REPLY_OCTETS_MAX = 64 << 20
 """2000 log records or 10,000 members are a few MiB."""
 
@@ -76,6 +79,8 @@ def left(deadline_s: float) -> float:
 
 
 def no_box(data_dir: Path) -> NoBox:
+    if NO_DATA.exists():
+        return NoBox(f"no box is running: {NO_DATA.read_text().strip()}")
     if not data_dir.is_dir():
         return NoBox(f"there is no data folder {data_dir}: name the box's with --data DIR or $POCKET_DATA")
     return NoBox(f"no box is running on {data_dir}: start it with   pocket serve --data {data_dir}")

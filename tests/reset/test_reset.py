@@ -128,3 +128,10 @@ def test_killed_at_any_moment_the_folder_is_whole_or_marked(tmp_path):
         if left < 200 or not (data / "pocket.db").exists():
             assert reset.is_marked(data) or names(data) == []
         reset.finish(data)
+
+
+def test_on_the_firmware_the_system_is_asked_to_forget_its_part_too(folder, monkeypatch):
+    monkeypatch.setattr(reset, "FIRMWARE", folder / "pocket.db")
+    reset.mark(folder)
+    assert reset.finish(folder)
+    assert names(folder) == sorted(["forget-system", "lock", "pocket.toml"])
