@@ -88,18 +88,7 @@ def membership_add(
         from appliance.cli.vouching import vouch
 
         oidc = {} if no_login else vouch(dig(found, "authby"))
-    made = ask(
-        data,
-        "membership.add",
-        timeout_s=SITE_ANSWER_S,
-        member=member,
-        address=dig(found, "address"),
-        fingerprint=dig(found, "fingerprint"),
-        name=name or dig(found, "name"),
-        alias=alias,
-        oidc=oidc,
-    )
-    _tell_made(made, as_json)
+    _make("add", data, as_json, found, member, name=name, alias=alias, oidc=oidc)
 
 
 @membership.command("adopt")
@@ -129,22 +118,23 @@ def membership_adopt(
     """
     found = look(data, member, address, fingerprint, yes or as_json)
     password = secret("password of the new node")
+    _make("adopt", data, as_json, found, member, name=name, alias=alias, uid=uid, node=password)
+
+
+def _make(
+    word: str, data: Path, as_json: bool, found: Any, member: str, *, name: str | None, **more: Any
+) -> None:
+    """Have the box keep an account of the member at the site that was ``found``, and tell what came of it."""
     made = ask(
         data,
-        "membership.adopt",
+        f"membership.{word}",
         timeout_s=SITE_ANSWER_S,
         member=member,
         address=dig(found, "address"),
         fingerprint=dig(found, "fingerprint"),
         name=name or dig(found, "name"),
-        alias=alias,
-        uid=uid,
-        node=password,
+        **more,
     )
-    _tell_made(made, as_json)
-
-
-def _tell_made(made: Any, as_json: bool) -> None:
     if as_json:
         print_json(made)
         return

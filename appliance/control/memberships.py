@@ -18,7 +18,7 @@ from appliance.control.finding import Args, find_member, find_membership, text_o
 from appliance.log import get_logger
 from appliance.session import Service
 from appliance.site import Decision, Member, Membership
-from appliance.site.relaying import NAME_CHARS_MAX, drop_membership, set_membership
+from appliance.site.relaying import NAME_CHARS_MAX, drop_membership, name_problem, set_membership
 from appliance.store import StoreError
 
 log = get_logger(__name__)
@@ -215,12 +215,9 @@ class MembershipWords:
 
     def _must_fit(self, member: Member, name: str) -> None:
         """Before an account is made there."""
-        if len(name) > NAME_CHARS_MAX or not name.isprintable() or not name.strip():
-            raise ControlError(
-                f"a membership needs a name of at most {NAME_CHARS_MAX} characters: see --name"
-            )
-        if name in self._names(member):
-            raise ControlError(f"the member has a membership {name!r} already: give another --name")
+        problem = name_problem(self._store.site, member.number, name)
+        if problem is not None:
+            raise ControlError(problem)
 
     def _proposed(self, member: Member, site: str, address: str) -> str:
         """What a membership may be called: as the site is, or where it is."""

@@ -34,6 +34,7 @@ from appliance.site import (
     set_sealing,
 )
 from appliance.site.facts import CredentialSet
+from appliance.site.relaying import name_problem
 from appliance.store import Store, StoreError
 
 if TYPE_CHECKING:
@@ -253,12 +254,9 @@ class Relay:
 
     def _check(self, member: int, name: str) -> None:
         """What would be found out only after the account is made."""
-        site = self._store.site
-        known = site.members.get(member)
-        if known is None:
-            raise EnrolmentFailed("there is no such member: see   pocket member list")
-        if any(site.memberships[number].name == name for number in known.memberships):
-            raise EnrolmentFailed(f"the member has a membership of this name already: {name}")
+        problem = name_problem(self._store.site, member, name)
+        if problem is not None:
+            raise EnrolmentFailed(problem)
 
     async def _keep_account(
         self, member: int, name: str, address: str, alias: str, enrolled: Enrolled

@@ -17,7 +17,7 @@ from appliance.site.message import EMPTY, RANK_NORMAL, RANK_USER, Decision, Mess
 from appliance.site.names import length_problem
 from appliance.site.rules import Credentials
 from appliance.site.scene import KEPT, Refusal, Scene
-from appliance.site.state import Node
+from appliance.site.state import Node, Site
 
 NAME_CHARS_MAX = 64
 VALUE_CHARS_MAX = 1000
@@ -40,16 +40,10 @@ class Echo:
 
 def add_membership(scene: Scene, member: int, name: str, fields: Mapping[str, str]) -> Decision:
     """A member has an account at another site: ``node`` of the decision is the membership's number."""
-    site = scene.site
-    if member not in site.members:
-        return Decision(error="there is no such member: see the list of members")
-    if not name.strip() or len(name) > NAME_CHARS_MAX or not name.isprintable():
-        return Decision(
-            error=f"a membership needs a name of at most {NAME_CHARS_MAX} characters, such as work"
-        )
-    if any(site.memberships[number].name == name for number in site.members[member].memberships):
-        return Decision(error=f"the member has a membership of this name already: {name}")
-    number = scene.mint.number(site.last_number)
+    problem = name_problem(scene.site, member, name)
+    if problem is not None:
+        return Decision(error=problem)
+    number = scene.mint.number(scene.site.last_number)
     out = scene.mint.number(number)
     archive = scene.mint.number(out)
     decision = Decision(posted_ms=scene.now_ms, member=member, node=number)
@@ -60,6 +54,18 @@ def add_membership(scene: Scene, member: int, name: str, fields: Mapping[str, st
     ]
     decision.lasting += _set(scene, number, fields)
     return decision
+
+
+def name_problem(site: Site, member: int, name: str) -> str | None:
+    """Why a member can have no membership of that name; to be asked before an account is made at a site."""
+    known = site.members.get(member)
+    if known is None:
+        return "there is no such member: see   pocket member list"
+    if not name.strip() or len(name) > NAME_CHARS_MAX or not name.isprintable():
+        return f"a membership needs a name of at most {NAME_CHARS_MAX} characters: see --name"
+    if any(site.memberships[number].name == name for number in known.memberships):
+        return f"the member has a membership {name!r} already: give another --name"
+    return None
 
 
 def set_membership(scene: Scene, number: int, **fields: str) -> Decision:

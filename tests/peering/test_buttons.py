@@ -140,6 +140,14 @@ class Home:
         self.nursery.start_soon(Looking(made.buttons, peering, made.look).run)
         return made
 
+    async def comparing(self) -> tuple[Box, Box]:
+        """A box with a site and a blank one, which show their numbers after a press on each."""
+        site, blank = self.box(), self.box(blank=True)
+        site.press()
+        blank.press()
+        await until_compared(site, blank)
+        return site, blank
+
     async def connect(self, addresses: Any) -> tuple[Any, str]:
         box = next((box for box in self.boxes if box.address == addresses[0]), None)
         if box is None:
@@ -192,10 +200,7 @@ async def until_compared(*boxes: Box) -> None:
 
 def test_a_blank_box_becomes_one_of_the_site_when_somebody_says_yes_on_both(run):
     async def test(home):
-        site, blank = home.box(), home.box(blank=True)
-        site.press()
-        blank.press()
-        await until_compared(site, blank)
+        site, blank = await home.comparing()
         one, other = site.health.comparison, blank.health.comparison
         assert one.number == other.number and abs(one.began - other.began) < 0.1
         await blank.say(yes=True)
@@ -232,10 +237,7 @@ def test_it_does_not_matter_whose_button_is_pressed_first(run):
 @pytest.mark.parametrize("before", [True, False])
 def test_a_no_on_either_side_pairs_nothing_and_both_say_so(run, refuser, before):
     async def test(home):
-        site, blank = home.box(), home.box(blank=True)
-        site.press()
-        blank.press()
-        await until_compared(site, blank)
+        site, blank = await home.comparing()
         one, other = (site, blank) if refuser == "site" else (blank, site)
         if not before:
             await other.say(yes=True)
@@ -251,10 +253,7 @@ def test_a_no_on_either_side_pairs_nothing_and_both_say_so(run, refuser, before)
 
 def test_where_nobody_says_anything_nothing_is_paired(run):
     async def test(home):
-        site, blank = home.box(), home.box(blank=True)
-        site.press()
-        blank.press()
-        await until_compared(site, blank)
+        site, blank = await home.comparing()
         await site.say(yes=True)
         await trio.sleep(COMPARE_S)
         assert blank.entered is None and not site.admitted
@@ -314,10 +313,7 @@ def test_somebody_in_between_with_another_certificate_shows_no_number_to_the_gue
 
 def test_a_box_that_gets_a_member_meanwhile_joins_nobody(run):
     async def test(home):
-        site, blank = home.box(), home.box(blank=True)
-        site.press()
-        blank.press()
-        await until_compared(site, blank)
+        site, blank = await home.comparing()
         await site.say(yes=True)
         blank.has = "1 members"
         await trio.sleep(1)
@@ -369,10 +365,7 @@ def test_two_blank_boxes_are_told_that_one_needs_a_site(run):
 
 def test_a_link_that_ends_ends_it_on_both(run):
     async def test(home):
-        site, blank = home.box(), home.box(blank=True)
-        site.press()
-        blank.press()
-        await until_compared(site, blank)
+        site, blank = await home.comparing()
         home.links[-1].close()
         await trio.sleep(1)
         assert "went away" in blank.told and "the link to the blank box ended" in site.told
