@@ -68,14 +68,14 @@ class Boxes:
         if self._others.hub is not None:
             self._made(self._others.hub)
 
-    async def fetch(self, box: str, sha: bytes, offset: int, take: Take) -> None:
+    async def fetch(self, box: str, sha: bytes, offset: int, size: int, take: Take) -> None:
         from appliance.replication.files import NotGiven as NotThere
 
         hub, session = self._others.hub, self._session(box)
         if hub is None or session is None:
             raise NotGiven("it is not in reach")
         try:
-            await hub.files.fetch(session, sha, offset, take)
+            await hub.files.fetch(session, sha, offset, size, take)
         except NotThere as error:
             raise NotGiven(str(error)) from None
 

@@ -3,7 +3,8 @@
 They go as blobs do (``want``, ``chunk``, ``lacking``), so a box of an older version says that it lacks them.
 Whether what came is right is looked at by who asked.
 
-Bounds. ``FETCHES_MAX`` at once, each with ``AHEAD_OCTETS`` in memory.
+Bounds. ``FETCHES_MAX`` at once, each with ``AHEAD_OCTETS`` in memory, and twice that if it was broken off and
+begun anew.
 """
 
 from __future__ import annotations
@@ -54,10 +55,10 @@ class Files:
         return None if path is None else await trio.to_thread.run_sync(_read, path, offset, octets)
 
     async def fetch(
-        self, session: Session, sha: bytes, offset: int, take: Callable[[bytes], Awaitable[None]]
+        self, session: Session, sha: bytes, offset: int, size: int, take: Callable[[bytes], Awaitable[None]]
     ) -> None:
-        """Give ``take`` what a file has from ``offset`` on, piece by piece. Rests after each piece for as
-        long as that took. Raises ``NotGiven``, and what ``take`` does.
+        """Give ``take`` what a file of ``size`` octets has from ``offset`` on, piece by piece. Rests after
+        each piece for as long as that took. Raises ``NotGiven``, and what ``take`` does.
         """
         key = session, sha
         if not session.open or key in self._fetches or len(self._fetches) >= FETCHES_MAX:
@@ -65,15 +66,14 @@ class Files:
         fetch = self._fetches[key] = _Fetch()
         try:
             asked = expected = offset
-            while True:
-                while asked + RANGE_OCTETS_MAX - expected <= AHEAD_OCTETS:
-                    session.say(lambda link, at=asked: link.say_want(sha, at, RANGE_OCTETS_MAX))  # type: ignore[misc]
-                    asked += RANGE_OCTETS_MAX
+            while expected < size:
+                while asked < size and asked + RANGE_OCTETS_MAX - expected <= AHEAD_OCTETS:
+                    octets = min(RANGE_OCTETS_MAX, size - asked)
+                    session.say(lambda link, at=asked, n=octets: link.say_want(sha, at, n))  # type: ignore[misc]
+                    asked += octets
                 chunk = await self._next(session, fetch)
-                if chunk is None:
-                    return
-                if chunk.offset != expected or not chunk.data:
-                    raise NotGiven("the box gives other octets than it was asked for")
+                if chunk.offset != expected:
+                    continue  # asked for by a fetch before this one, which was broken off
                 expected += len(chunk.data)
                 began = trio.current_time()
                 await take(chunk.data)
@@ -81,8 +81,8 @@ class Files:
         finally:
             del self._fetches[key]
 
-    async def _next(self, session: Session, fetch: _Fetch) -> Chunk | None:
-        """The next chunk; None at the end: what is beyond it, a box lacks. Raises ``NotGiven``."""
+    async def _next(self, session: Session, fetch: _Fetch) -> Chunk:
+        """The next chunk. Raises ``NotGiven``."""
         with trio.move_on_after(STALL_S):
             while not fetch.chunks and not fetch.lost and session.open:
                 with trio.move_on_after(1):
@@ -90,7 +90,7 @@ class Files:
         if fetch.chunks:
             return fetch.chunks.popleft()
         if fetch.lost:
-            return None
+            raise NotGiven("the box does not have it any more")
         raise NotGiven("the link to the box broke, or it fell silent")
 
     def chunk(self, session: Session, chunk: Chunk) -> bool:
@@ -98,7 +98,7 @@ class Files:
         fetch = self._fetches.get((session, chunk.sha))
         if fetch is None:
             return False
-        if sum(len(waiting.data) for waiting in fetch.chunks) > AHEAD_OCTETS:
+        if not chunk.data or sum(len(waiting.data) for waiting in fetch.chunks) > 2 * AHEAD_OCTETS:
             raise BadFrame("more of a file than was asked for")
         fetch.chunks.append(chunk)
         fetch.bell.ring()

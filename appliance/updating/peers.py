@@ -62,7 +62,7 @@ class Links(Protocol):
     def give(self, files: dict[bytes, Path]) -> None:
         """What others may fetch from now on, by SHA-256: this and nothing else."""
 
-    async def fetch(self, box: str, sha: bytes, offset: int, take: Take) -> None:
+    async def fetch(self, box: str, sha: bytes, offset: int, size: int, take: Take) -> None:
         """Raises ``NotGiven``."""
 
 
@@ -85,7 +85,7 @@ class Peer:
             raise NoSource(f"{self.where} does not have {name}")
         await incoming.expect(self._has.sizes[name])
         try:
-            await self._links.fetch(self._box, sha, incoming.size, incoming.write)
+            await self._links.fetch(self._box, sha, incoming.size, self._has.sizes[name], incoming.write)
         except NotGiven as error:
             raise NoSource(f"{self.where} does not give the update ({error}); what came is kept") from None
 
