@@ -2,7 +2,8 @@
 lives through power cuts in an install. An hour and more, hence no part of make test.
 
 The updates are made from the image (derive.py) and lie on a second disk. `python -m tests.image.update_trial
-BOARD PART...` does some parts only: good, broken, cuts.
+BOARD PART...` does some parts only: good, recorded, broken, cuts. CUTS and MOMENTS: how often the power goes
+in the machine, and in what was recorded; BROKEN: how many of the versions that are no good are tried.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from .progress import report
 from .replay import Fat, Judge, View, moments, replay, unpacked
 from .way_in import converse
 
-CUTS = 20
-MOMENTS = 400
+CUTS = int(os.environ.get("CUTS") or 20)
+MOMENTS = int(os.environ.get("MOMENTS") or 400)
 PROVE_S = 90
 """How long a version that is no good has to prove itself, in place of 300 s: three times each."""
 PATIENCE_S = 1500
@@ -219,7 +220,7 @@ def good(trial: Trial) -> None:
 def broken(trial: Trial) -> None:
     """Each comes back by itself, and nobody's message is lost."""
     trial.begin()
-    for number, why in enumerate(BROKEN, 2):
+    for number, why in list(enumerate(BROKEN, 2))[: int(os.environ.get("BROKEN") or len(BROKEN))]:
         version = f"0.1.{number}"
         trial.post()
         began, starts = time.monotonic(), trial.starts()
@@ -349,9 +350,13 @@ NEEDED = {
 
 
 def make_updates(build: Build, machine: UpdateMachine, versions: list[str]) -> None:
-    """The second disk."""
+    """The second disk; that of a trial that failed is taken again."""
+    made = machine.folder / "updates-made"
+    made_of = f"{build.last('root').name} {build.last('initrd').name} {versions} {BROKEN}"
+    if machine.updates.exists() and made.exists() and made.read_text() == made_of:
+        return
     place = machine.folder / "updates"
-    place.mkdir(exist_ok=True)
+    place.mkdir(parents=True, exist_ok=True)
     for version in versions:
         number = int(version.rsplit(".", 1)[1]) - 2
         wrong = list(BROKEN)[number] if 0 <= number < len(BROKEN) else ""
@@ -372,6 +377,7 @@ def make_updates(build: Build, machine: UpdateMachine, versions: list[str]) -> N
         f"{size_mib}M",
     ]
     subprocess.run(build.in_tools(words, machine.folder), check=True)
+    made.write_text(made_of)
 
 
 def main() -> int:
