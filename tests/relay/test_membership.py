@@ -77,7 +77,7 @@ def test_an_account_of_another_device_is_taken_over(club: Upstream, tmp_path: Pa
             ):
                 with pytest.raises(EnrolmentFailed, match=why):
                     await home.relay.adopt(home.member, "other", club.words, uid, node)
-            with pytest.raises(EnrolmentFailed, match="name already"):
+            with pytest.raises(EnrolmentFailed, match="already: give another"):
                 await home.relay.adopt(home.member, "club", club.words, ann.uid, ann.nodes[0].password)
 
     run(body)
