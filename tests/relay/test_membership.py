@@ -92,7 +92,8 @@ def test_what_goes_wrong_at_a_registration_is_told(club: Upstream, tmp_path: Pat
             club.on("connect", Say(b"HTTP/1.0 400 Bad Request\r\n\r\n", cut=True))
             with pytest.raises(EnrolmentFailed, match="does not speak TLS"):
                 await home.membership("club", club)
-            with pytest.raises(EnrolmentFailed, match=r"^=127\.0\.0\.1:1 cannot be reached: Connection refused; is it on"):
+            unreachable = r"^=127\.0\.0\.1:1 cannot be reached: Connection refused; is it on"
+            with pytest.raises(EnrolmentFailed, match=unreachable):
                 await home.relay.add(home.member, "club", "=127.0.0.1:1")
             with pytest.raises(EnrolmentFailed, match="no address"):
                 await home.relay.add(home.member, "club", "127.0.0.1:1")
