@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .board import Qemu
-from .build import Build, build_of
+from .build import Build, build_of, need_root
 from .errors import ImageError
 
 DISK_OCTETS = 4 << 30
@@ -157,6 +157,7 @@ def forwards(ports: dict[str, int]) -> str:
 
 def boot(name: str) -> int:
     """`make boot`: the machine in this terminal, until it is switched off. Its exit status."""
+    need_root(f"make boot BOARD={name}")
     build = build_of(name)
     machine = Machine(build, build.place / "boot" / name)
     if os.environ.get("FRESH") or not machine.fresh:

@@ -260,8 +260,7 @@ class Build:
     def in_tools(self, words: list[str], *folders: Path) -> list[str]:
         """The command that runs `words` (as for env: settings, then a command) in the tools folder.
         ImageError for anybody but root."""
-        if os.geteuid():
-            raise ImageError("only root can do this, since it uses mounts of its own: sudo make ...")
+        need_root("make ...")
         shared = {REPO, self.place, keys_folder(), *folders}
         keys_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
         return [
@@ -281,6 +280,13 @@ class Build:
         for path in (self.place / "cache").iterdir():
             if path.name not in wanted:
                 remove(path)
+
+
+def need_root(command: str) -> None:
+    """ImageError with what to type, if the user is not root: what runs in the tools folder uses mounts of its
+    own."""
+    if os.geteuid():
+        raise ImageError(f"only root can do this, since it uses mounts of its own: sudo {command}")
 
 
 def remove(path: Path) -> None:

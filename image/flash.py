@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO
 from xml.etree import ElementTree
 
-from .build import Build, build_of
+from .build import Build, build_of, need_root
 from .errors import ImageError
 
 CHUNK = 1 << 20
@@ -298,6 +298,8 @@ def flash(name: str, where: str) -> None:
     if not where:
         raise ImageError("say which disk: make flash DEV=/dev/sdX; lsblk shows what there is")
     content = preset(os.environ)
+    if content:
+        need_root(f"make flash BOARD={name} DEV={where} ..., with the same settings")
     size, wanted = ranges(bmap)
     target = device(Path(where).absolute())
     refuse(target, size, os.environ.get("FORCE") == "1")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from image.errors import ImageError
-from image.flash import Range, device, pieces, ranges, refuse, verify, write
+from image.flash import Range, device, flash, pieces, ranges, refuse, verify, write
 
 MIB = 1 << 20
 
@@ -167,3 +167,17 @@ def test_a_partition_a_folder_and_nothing_are_no_disks(tmp_path, monkeypatch):
     (tmp_path / "sys/class/block/sdx/partition").write_text("1")
     with pytest.raises(ImageError, match="is a partition"):
         seen(system, monkeypatch)
+
+
+def test_who_is_not_root_hears_before_anything_is_written_that_presets_need_it(tmp_path, card, monkeypatch):
+    class Built:
+        def last(self, step):
+            return tmp_path
+
+    (tmp_path / "pocket-rpi-1.img.zst").touch()
+    monkeypatch.setattr("image.flash.build_of", lambda name: Built())
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setenv("SITE_NAME", "Home")
+    with pytest.raises(ImageError, match="sudo make flash BOARD=rpi DEV="):
+        flash("rpi", str(card))
+    assert card.read_bytes() == b"x" * 8 * MIB
