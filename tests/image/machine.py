@@ -107,6 +107,8 @@ class Emulated:
     prompter_uid: str = ""
     started_s: float = 0.0
     """How long the last start took, to the box's answer on the console."""
+    told_address: str = ""
+    """Where the box said that it is, after the last start."""
     starts: int = 0
     shell: Shell | None = None
 
@@ -173,6 +175,7 @@ class Emulated:
         told = self.console.wait_until_serving(START_S)
         self.started_s = time.monotonic() - self._plugged_in
         (fingerprint,) = set(re.findall(r"fingerprint +SHA256:([0-9a-f]{64})", told))
+        self.told_address = re.findall(r"address +=(\S+):\d+", told)[-1]
         assert self.fingerprint in ("", fingerprint), "the box has another certificate than before"
         self.fingerprint = fingerprint
 
