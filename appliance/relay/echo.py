@@ -47,14 +47,15 @@ class Part:
 @dataclass(frozen=True, slots=True)
 class Copy:
     """A message as the site would have made it: its frame head, and which part of the request's data it has.
-    ``upid``: the id in its head. ``own``: the device that made the request gets it, too.
+    ``upid``: the id in its head. ``own``: whether the device that made the request gets it, too; None: if the
+    site gives it to the node that made it.
     """
 
     op: str
     upid: int
     head: bytes
     part: Part
-    own: bool = False
+    own: bool | None = None
 
 
 def shown(request: wire.Request, uid: str) -> wire.Request:
@@ -63,9 +64,9 @@ def shown(request: wire.Request, uid: str) -> wire.Request:
     entries the lists have, so that only a group in them can be one with the sender.
     """
     match request:
-        case wire.Post() if request.datalen <= SHOWN_MAX and not is_named(request.to, uid):
+        case wire.Post() if request.datalen <= SHOWN_MAX and is_named(request.to, uid) is False:
             return msgspec.structs.replace(request, to=[*request.to, wire.Target(uid, TO_UID)])
-        case wire.PostNotify() if request.datalen <= SHOWN_MAX and not is_named(request.to, uid):
+        case wire.PostNotify() if request.datalen <= SHOWN_MAX and is_named(request.to, uid) is False:
             for at, target in enumerate(request.to):
                 if target.type == TO_GROUP_NOT_SELF:
                     with_self = wire.Target(target.id, TO_GROUP)
@@ -74,9 +75,23 @@ def shown(request: wire.Request, uid: str) -> wire.Request:
     return request
 
 
-def is_named(targets: Iterable[wire.Target], uid: str) -> bool:
-    """Whether the sender is one of the recipients. In a group of type 2 it is taken to have joined."""
-    return any(target.type == TO_GROUP or (target.type == TO_UID and target.id == uid) for target in targets)
+def is_named(targets: Iterable[wire.Target], uid: str) -> bool | None:
+    """Whether the sender is one of the recipients; None: if it has joined the group that is one."""
+    if any(target.type == TO_UID and target.id == uid for target in targets):
+        return True
+    return None if any(target.type == TO_GROUP for target in targets) else False
+
+
+def is_open(request: wire.Request, uid: str) -> bool:
+    """Whether only the site knows if the sender is one of the recipients."""
+    match request:
+        case wire.Ping() | wire.GroupInvite():
+            return True
+        case wire.Post():
+            return is_named(request.to, uid) is None
+        case wire.PostNotify():
+            return None in (is_named(request.to, uid), is_named([*request.to, *request.noteto], uid))
+    return False
 
 
 def copies(request: wire.Request, uid: str, item: int, upid: int, posted_ms: int) -> list[Copy]:

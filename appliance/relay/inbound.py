@@ -81,7 +81,7 @@ class Inbound:
         self.lately: OrderedDict[int, None] = OrderedDict()
         """Ids of messages by the member that were stored lately as somebody else's."""
         self.copied: OrderedDict[int, None] = OrderedDict()
-        """Of those that were known, and were stored lately for one device."""
+        """Of those that were stored lately for one device."""
         self._store = store
         self._membership = membership
         self._settings = settings
@@ -262,8 +262,8 @@ class Inbound:
         )
         await self._store.submit(job)
         assert self._queue.popleft() is incoming
-        if incoming.message.from_ == self._uid and (nodes is None or known):
-            kept = self.copied if known else self.lately
+        if incoming.message.from_ == self._uid and (nodes is None or nodes):
+            kept = self.lately if nodes is None else self.copied
             kept[incoming.upid] = None
             while len(kept) > LATELY_MAX:
                 kept.popitem(last=False)

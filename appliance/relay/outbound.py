@@ -24,7 +24,7 @@ import trio
 from appliance import wire
 from appliance.log import get_logger
 from appliance.relay.doubts import Doubts
-from appliance.relay.echo import Copy, copies, shown
+from appliance.relay.echo import Copy, copies, is_open, shown
 from appliance.relay.errors import NoRoom, UpstreamBroke
 from appliance.relay.flow import Flow
 from appliance.relay.likeness import Likenesses
@@ -47,8 +47,8 @@ ID_MAX = (1 << 63) - 1
 
 @dataclass(slots=True)
 class Reply:
-    """What the site said to an item. ``told``: the devices know. ``own``: the one whose request it was is a
-    recipient.
+    """What the site said to an item. ``told``: the devices know. ``own``: its message came to the node that
+    asked.
     """
 
     item: Item
@@ -76,6 +76,8 @@ class Outbound:
         self.flow = Flow(pipeline)
         self.sent: OrderedDict[int, Item] = OrderedDict()
         """Items that were answered lately, by their ids at the site."""
+        self.copied: OrderedDict[int, None] = OrderedDict()
+        """Those ids of which a copy that comes to this node is for the device."""
         self.problem: Exception | None = None
         self._store = store
         self._membership = membership
@@ -206,9 +208,8 @@ class Outbound:
 
     def _encoded(self, upstream: Upstream, item: Item, request: wire.Request) -> bytes | None:
         """The frame head of an item; None if it is too long."""
-        uid = self._store.site.memberships[self._membership].uid
         problem = ""
-        for form in (shown(request, uid), request):
+        for form in (shown(request, self._uid), request):
             again = msgspec.structs.replace(form, id=wire.format_id(item.msgid), head=b"")
             try:
                 return upstream.wire.encode(again)
@@ -266,10 +267,15 @@ class Outbound:
         return True
 
     def seen(self, item: Item, upid: int, posted_ms: int, own: bool = False) -> None:
-        """What comes of an item came to us: so the site has it, and this is its answer. ``own``: it came
-        because the sender is a recipient.
+        """What comes of an item came to us: so the site has it, and this is its answer. ``own``: it came to
+        the node that asked.
         """
         self._reply(item.msgid, upid, posted_ms, "", own=own)
+
+    @property
+    def _uid(self) -> str:
+        membership = self._store.site.memberships.get(self._membership)
+        return membership.uid if membership is not None else ""
 
     def _reply(
         self, msgid: int, upid: int, posted_ms: int, error: str, told: bool = False, own: bool = False
@@ -278,8 +284,12 @@ class Outbound:
         if item is not None:
             if upid and not told:
                 self.sent[upid] = item
-                while len(self.sent) > SENT_MAX:
-                    self.sent.popitem(last=False)
+                request = self._requests.get(msgid)
+                if request is not None and is_open(request[0], self._uid):
+                    self.copied[upid] = None
+                for kept in (self.sent, self.copied):
+                    while len(kept) > SENT_MAX:
+                        kept.popitem(last=False)
             self._replies.append(Reply(item, upid, posted_ms, error, told, own))
             self._came += 1
             self._bell.set()
@@ -355,7 +365,9 @@ class Outbound:
             for copy, taken in echoes:
                 payload = taken.payload
                 room = with_room(scene, membership, payload.size)
-                nodes = tuple(n for n in room if n != item.node or copy.own or reply.own)
+                nodes = tuple(
+                    n for n in room if n != item.node or (reply.own if copy.own is None else copy.own)
+                )
                 made.append(Echo(copy.op, copy.upid, copy.head, payload, nodes))
         return relay_answered(
             scene, self._membership, item.msgid, reply.upid, reply.posted_ms, reply.error, made

@@ -6,8 +6,8 @@ because it is the copy of a request that a device of ours made:
 
 - the site gives a request's message to the sender's *other* nodes. To this node it comes if the sender is
   one of the recipients, as this box makes it in posts (``echo.shown``), or if another box has sent it.
-  Devices have theirs from ``echo``: none gets this one. (But the one that pings itself: whose an alias is
-  we do not know.)
+  Devices have theirs from ``echo``: none gets this one, but the one that asked, where only the site knows
+  whether it is a recipient.
 - so a copy of an item that nobody has answered proves that it was sent: its answer is made from it. That
   keeps a box from sending again what it had sent when its link broke, and a second one from sending what the
   first had sent before it was gone. The site hears that we have the copy when the answer is durable.
@@ -118,21 +118,22 @@ class Sorter:
 
     async def _again(self, incoming: Incoming) -> None:
         """It is known."""
-        node = await self._pinged(incoming.message)
+        node = await self._sender(incoming.message)
         if node:
             await self._inbound.store(incoming, (node,), known=True)
         else:
             self._inbound.done_with(incoming)
 
-    async def _pinged(self, message: wire.Message) -> int:
-        """The device that is to have this copy of its own ping or invite, which would not have come to this
-        node if it were not to an alias of the member; 0: none.
+    async def _sender(self, message: wire.Message) -> int:
+        """The device that is to have this copy of its own request, which would not have come to this node if
+        the member were no recipient; 0: none.
         """
-        if message.from_ != self._uid or message.op not in ALIASED or message.id in self._inbound.copied:
+        upid = sent_as(message)
+        if message.from_ != self._uid or message.op not in ECHOED or message.id in self._inbound.copied:
             return 0
-        item = self._outbound.sent.get(message.id)
-        if item is None and self._others.alone:
-            item = await self._store.relay.sent(self._membership, message.id)
+        item = self._outbound.sent.get(upid) if upid in self._outbound.copied else None
+        if item is None and message.op in ALIASED and self._others.alone:
+            item = await self._store.relay.sent(self._membership, upid)
         return item.node if item is not None and item.node in self._store.site.nodes else 0
 
     async def _is_of_box(self, incoming: Incoming, own: bool) -> bool:
@@ -196,8 +197,7 @@ class Sorter:
             if await self._is_others(item) and await self._is_told(incoming):
                 await self._again(incoming)
                 return True
-            own = message.op in ALIASED and self._others.alone
-            self._outbound.seen(item, upid, _posted_ms(message), own)
+            self._outbound.seen(item, upid, _posted_ms(message), own=self._others.alone)
             await self._until_recorded(item)
             await self._drop(incoming)
             return True
@@ -210,7 +210,8 @@ class Sorter:
     async def _drop(self, incoming: Incoming) -> None:
         """It is the copy of a request whose answer is durable. The id of a note is not in that."""
         if incoming.message.op == "notify":
-            await self._inbound.store(incoming, NOBODY)
+            node = await self._sender(incoming.message)
+            await self._inbound.store(incoming, (node,) if node else NOBODY)
         else:
             await self._again(incoming)
 
