@@ -15,7 +15,7 @@ Bound: the outbox, of which each item is some 300 octets here; ``pipeline`` in f
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
 
 from appliance.store import Item
@@ -63,6 +63,10 @@ class Flow:
                 return item
             blocked.add(item.node)
         return None
+
+    def before(self, msgid: int) -> list[Item]:
+        """Those that wait and that were taken before that one."""
+        return [self._items[m] for m in self._waiting[: bisect_left(self._waiting, msgid)]]
 
     def like(self, msgid: int, other: int) -> None:
         """It is to wait for that one's outcome."""

@@ -194,7 +194,10 @@ class Outbound:
             if item.msgid not in self.flow or self.flow.closed:
                 continue  # answered meanwhile, or not to go now
             request, message = known
-            other = self._likenesses.of(item.msgid, request, message)
+            await self._compare(item, known)
+            if item.msgid not in self.flow or self.flow.closed:
+                continue
+            other = self._likenesses.of(item.msgid)
             if other:
                 self.flow.like(item.msgid, other)
                 continue
@@ -205,6 +208,17 @@ class Outbound:
                 continue
             self._requests[item.msgid] = known
             return Parcel(item.msgid, head, message.size, message.data, message.blob)
+
+    async def _compare(self, item: Item, known: tuple[wire.Request, Message]) -> None:
+        """Know what an item looks like, and those before it that have yet to go."""
+        for earlier in self.flow.before(item.msgid):
+            if earlier.msgid in self._likenesses:
+                continue
+            found = await self._read(earlier)
+            if found is not None and earlier.msgid in self.flow:
+                self._likenesses.add(earlier.msgid, *found)
+        if item.msgid in self.flow:
+            self._likenesses.add(item.msgid, *known)
 
     def _encoded(self, upstream: Upstream, item: Item, request: wire.Request) -> bytes | None:
         """The frame head of an item; None if it is too long."""

@@ -99,6 +99,8 @@ class Sorter:
                 self._inbound.barrier.login(now, incoming.upid, counts)
             elif own and message.op == "ohiedit" and self._is_marker(incoming) and not self._others.alone:
                 self._inbound.barrier.stored(incoming.upid)  # by another box
+            elif own and message.op in ECHOED and await self._is_late(incoming):
+                return
             await self._again(incoming)
         elif await self._is_of_box(incoming, own):
             await self._inbound.store(incoming, NOBODY)
@@ -202,6 +204,16 @@ class Sorter:
             await self._drop(incoming)
             return True
         return False
+
+    async def _is_late(self, incoming: Incoming) -> bool:
+        """Deal with the copy of an item, if another box has stored it as somebody else's, before it heard of
+        the item; False if it is none.
+        """
+        if self._others.alone or not self._outbound.flow.in_doubt:
+            return False
+        if await self._store.relay.sent(self._membership, sent_as(incoming.message)) is not None:
+            return False
+        return await self._is_own(incoming)
 
     async def _matching(self, incoming: Incoming) -> list[Item]:
         message = incoming.message

@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from appliance import wire
-from appliance.relay import doubts
-from tests.kit.upstream import Cut, Ignore, Upstream
+from appliance.relay import barrier, doubts
+from tests.kit.upstream import Cut, Hold, Ignore, Upstream
 from tests.kit.upstream.accounts import Body, Group
 from tests.relay.house import Device, House, house, until
 from tests.store.kit import run
@@ -110,6 +110,50 @@ def test_of_two_posts_that_look_the_same_one_waits_for_the_other(club: Upstream,
                 await home.outcome(item)
             for person in people:
                 assert [m.body.octets for m in club.waiting(person)] == [b"yes"]
+
+    run(body)
+
+
+def test_a_post_does_not_go_before_one_that_looks_the_same_and_has_yet_to_go(club: Upstream, tmp_path: Path):
+    """A box that starts does not know which of the two it had sent."""
+
+    async def body():
+        async with house(tmp_path) as home:
+            _, phone, laptop = await choir(home, club)
+            people = [club.accounts.aliases[f"{name} at the club"] for name in ("Bob", "Eve")]
+            lost = club.on("request", Ignore(), op="Post")
+            hold = club.on("taken", Hold(), op="Post", where=lambda post: post.datalen == 3)
+            items = [await phone.post(b"ok", person.uid) for person in people]
+            items.append(await phone.post(b"yes", people[0].uid))
+            items.append(await laptop.post(b"yes", people[1].uid))
+            items.append(await laptop.post(b"something else"))
+            await until(lambda: lost.hits)
+            with trio.move_on_after(0.3):
+                await until(lambda: hold.hits)
+            club.stop()
+        hold.do.open()
+        club.start()
+        async with house(tmp_path) as home:
+            for item in items:
+                await home.outcome(item)
+            for person in people:
+                assert [m.body.octets for m in club.waiting(person)] == [b"ok", b"yes"]
+
+    run(body)
+
+
+def test_a_site_that_recognises_repeated_requests_tells_of_each_mark(
+    club: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(barrier, "NUMBERS", 1)
+    club.remembers = True
+
+    async def body():
+        async with house(tmp_path) as home:
+            _, phone, _ = await choir(home, club)
+            for data in (b"one", b"two"):
+                club.on("request", Cut(), op="Post")
+                await home.outcome(await phone.post(data), barrier.SILENT_S / 4)
 
     run(body)
 

@@ -201,6 +201,35 @@ def test_what_a_box_had_sent_before_it_died_is_not_sent_again(club: Upstream, tm
     run(body)
 
 
+def test_what_a_box_had_sent_is_not_sent_again_where_the_other_has_it_as_somebody_elses(
+    club: Upstream, tmp_path: Path
+):
+    async def body():
+        async with household(tmp_path) as (one, two, nursery):
+            number = await one.membership("club", club)
+            phone, laptop = await one.device(number), await one.device(number, "laptop")
+            await both_online(one, two, number)
+            bob = club.member("Bob at the club")
+            one.part()
+            two.part()
+            hold = club.on("taken", Hold(), op="Post")
+            item = await phone.post(b"sent and not recorded", bob.uid)
+            await until(lambda: hold.hits)
+            one.die()
+            assert await deliveries(at(two, laptop)) == [b"sent and not recorded"]
+            club.stop()
+            hold.do.open()
+            await two.reach(nursery)
+            await one.come_back(nursery)
+            await until(lambda: one.store.replica.positions() == two.store.replica.positions())
+            club.start()
+            await one.outcome(item, 20)
+            assert [m.body.octets for m in club.waiting(bob)] == [b"sent and not recorded"]
+            assert await deliveries(laptop) == [b"sent and not recorded"]
+
+    run(body)
+
+
 def test_what_a_box_could_not_send_before_it_died_is_sent_by_the_other_in_order(
     club: Upstream, tmp_path: Path
 ):
