@@ -314,7 +314,6 @@ class Keeping:
             barrier = self._inbound.barrier
             flow = self._outbound.flow
             self._taken = {slot for slot in self._taken if self._is_given_up(slot)}  # else it is back
-            self._taken = {slot for slot in self._taken if self._is_given_up(slot)}
             if not flow.closed:
                 self._claimed = {slot for slot in flow.slots() - self._taken if self._is_given_up(slot)}
                 if self._claimed:
