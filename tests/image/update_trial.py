@@ -134,9 +134,11 @@ class Trial:
         """Or until what comes after that: the restart is soon."""
 
         def installed(told: dict[str, Any]) -> bool:
-            assert told.get("work", {}).get("state") != "failed", told
+            work = told.get("work", {})
+            mine = work.get("version") == version
+            assert not mine or work["state"] != "failed", told
             return bool(told) and (
-                told["work"]["state"] == "installed"
+                (mine and work["state"] == "installed")
                 or told["running"] == version
                 or told["other"] == {"version": version, "state": "trying"}
             )
