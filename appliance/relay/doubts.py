@@ -20,8 +20,9 @@ from appliance.store import FileDamaged, Item, Store
 
 NS_PER_MS = 1_000_000
 CLOCKS_APART_MS = 600_000
-"""So far apart may a site's clock and ours be. What it posted longer than that before a request was made is
-not the request's: another client of the member may have said the same while this box was away.
+"""So far apart may a site's clock and ours be, beyond what its answers to earlier requests show. What it
+posted longer than that before a request was made is not the request's: another client of the member may have
+said the same while this box was away.
 """
 
 
@@ -33,17 +34,24 @@ class Doubts:
     def __init__(
         self,
         store: Store,
+        membership: int,
         flow: Flow,
         load: Callable[[], Awaitable[None]],
         read: Callable[[Item], Awaitable[tuple[wire.Request, Message] | None]],
     ) -> None:
         self._store = store
+        self._membership = membership
         self._flow = flow
         self._load = load
         self._read = read
         self._traces: dict[int, Trace | None] = {}
         self._others: dict[int, wire.Request] = {}
         """Those that are no posts."""
+        self._behind_ms: int | None = None
+
+    def began(self) -> None:
+        """There is a link."""
+        self._behind_ms = None
 
     def forget(self, msgid: int) -> None:
         """It has its outcome."""
@@ -84,5 +92,8 @@ class Doubts:
                 self._traces[item.msgid] = trace_of(found[0])
                 if not isinstance(found[0], wire.Post | wire.PostNotify):
                     self._others[item.msgid] = found[0]
-        latest = (posted_ms + CLOCKS_APART_MS) * NS_PER_MS
-        return [item for item in items if item.msgid in self._traces and item.msgid < latest]
+        if items and self._behind_ms is None:
+            self._behind_ms = await self._store.relay.behind_ms(self._membership)
+        latest = (posted_ms + (self._behind_ms or 0) + CLOCKS_APART_MS) * NS_PER_MS
+        asked = self._flow.in_flight  # what the site answers will tell
+        return [i for i in items if i.msgid in self._traces and (i.msgid < latest or i.msgid in asked)]

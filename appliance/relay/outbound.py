@@ -89,7 +89,7 @@ class Outbound:
         self._upstream: Upstream | None = None
         self._requests: dict[int, tuple[wire.Request, Message]] = {}
         self._likenesses = Likenesses()
-        self.doubts = Doubts(store, self.flow, self.load, self._read)
+        self.doubts = Doubts(store, membership, self.flow, self.load, self._read)
         self._replies: list[Reply] = []
         self._came = self._given = 0
         """Replies in this life, and those of them that the store was given."""
@@ -113,6 +113,7 @@ class Outbound:
         """There is a link. Nothing goes out before ``open``."""
         self._upstream = upstream
         self.flow.present()
+        self.doubts.began()
 
     def close(self) -> None:
         """Nothing goes out from now on."""

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 DAY_NS = 86_400_000_000_000
 OUTCOMES_NS = 30 * DAY_NS
 IDS_NS = 400 * DAY_NS
+NS_PER_MS = 1_000_000
+LAST_ANSWERS = 64
+"""By which a site's clock is judged."""
+
 ARCHIVED_OCTETS = 1 << 20
 """About what ``archived`` returns at once."""
 
@@ -91,6 +95,13 @@ class Relay:
         async with self._ledger.lock:
             found = await self._ledger.read(_items, "membership = ? AND upid = ?", membership, upid)
         return found[0] if found else None
+
+    async def behind_ms(self, membership: int) -> int:
+        """How far a site's clock is behind ours, as its last answers show: the most of them, for each may
+        have had to wait.
+        """
+        async with self._ledger.lock:
+            return await self._ledger.read(_behind_ms, membership)
 
     async def items(self, membership: int) -> list[Item]:
         """Items that are not answered and that are in the queue ``out``, in order."""
@@ -256,6 +267,16 @@ def said_again(connection: sqlite3.Connection, msgids: Sequence[int]) -> list[Re
 def _items(connection: sqlite3.Connection, where: str, *values: Any) -> list[Item]:
     rows = connection.execute(f"SELECT {ITEM} FROM outgoing WHERE {where} ORDER BY msgid", values)
     return [Item(*row) for row in rows]
+
+
+def _behind_ms(connection: sqlite3.Connection, membership: int) -> int:
+    last = (
+        "SELECT msgid, posted_ms FROM outgoing WHERE membership = ? AND upid <> 0 ORDER BY msgid DESC LIMIT ?"
+    )
+    (apart,) = connection.execute(
+        f"SELECT max(msgid / ? - posted_ms) FROM ({last})", (NS_PER_MS, membership, LAST_ANSWERS)
+    ).fetchone()
+    return max(0, apart or 0)
 
 
 def _asked(connection: sqlite3.Connection, node: int, first: bytes, last: bytes) -> tuple[Item | None, bytes]:

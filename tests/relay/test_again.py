@@ -10,7 +10,7 @@ import trio
 
 from appliance import wire
 from appliance.relay import barrier, doubts
-from tests.kit.upstream import Cut, Hold, Ignore, Upstream
+from tests.kit.upstream import Cut, Delay, Hold, Ignore, Upstream
 from tests.kit.upstream.accounts import Body, Group
 from tests.relay.house import Device, House, house, until
 from tests.store.kit import run
@@ -175,6 +175,44 @@ def test_what_another_client_said_before_is_not_taken_for_what_waits(
         async with house(tmp_path) as home:
             await home.outcome(item)
             assert [message.body.octets for message in club.waiting(bob)] == [b"yes"]
+
+    run(body)
+
+
+def test_a_site_whose_clock_is_far_behind_gets_each_post_once(club: Upstream, tmp_path: Path):
+    """Or ours is ahead: it never goes back."""
+    now_ms = club.accounts.now_ms
+    club.accounts.now_ms = lambda: now_ms() - 2 * doubts.CLOCKS_APART_MS  # type: ignore[method-assign]
+
+    async def body():
+        async with house(tmp_path) as home:
+            number, phone, _ = await choir(home, club)
+            ann, bob = club.accounts.members[home.uid(number)], club.accounts.aliases["Bob at the club"]
+            await home.outcome(await phone.post(b"first", bob.uid))
+            club.on("taken", Cut(), op="Post")
+            await home.outcome(await phone.post(b"second", bob.uid))
+            await until(lambda: not club.waiting(ann))
+            assert [message.body.octets for message in club.waiting(bob)] == [b"first", b"second"]
+            assert await phone.queue() == []
+
+    run(body)
+
+
+def test_a_copy_that_comes_before_the_answer_is_no_news_whatever_the_clocks_say(
+    club: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(doubts, "CLOCKS_APART_MS", -3_600_000)
+
+    async def body():
+        async with house(tmp_path) as home:
+            _, phone, _ = await choir(home, club)
+            hold, sent = club.on("taken", Hold(), op="Post"), club.on("sent", Delay(0), op="delivery")
+            item = await phone.post(b"once")
+            await until(lambda: hold.hits and sent.hits)
+            await trio.sleep(0.1)
+            hold.do.open()
+            await home.outcome(item)
+            assert await phone.queue() == []
 
     run(body)
 
