@@ -23,6 +23,7 @@ import trio
 from appliance import wire
 from appliance.log import get_logger
 from appliance.relay.barrier import Barrier
+from appliance.relay.echo import SHOWN_MAX
 from appliance.relay.errors import NoRoom, RelayError, UpstreamBroke
 from appliance.relay.letters import beginning_size, letter
 from appliance.relay.settings import RelaySettings
@@ -180,6 +181,8 @@ class Inbound:
         room again.
         """
         most, room = self._settings.message_octets, self._store.disk.room()
+        if message.from_ == self._uid:
+            most = max(most, SHOWN_MAX)  # what we had it show us
         if message.datalen > most:
             return f"more than {most:,}, as relay.message_octets says", "set that higher"
         if message.datalen + room.needed > room.total:

@@ -94,6 +94,20 @@ def test_what_shows_nowhere_is_done_again(club: Upstream, tmp_path: Path):
     run(body)
 
 
+def test_the_copy_of_an_own_post_is_never_too_large(club: Upstream, tmp_path: Path):
+    async def body():
+        async with house(tmp_path, changes={"message_octets": 100_000}) as home:
+            _, phone, laptop = await choir(home, club)
+            club.on("taken", Cut(), op="Post")
+            data = bytes(200_000)
+            await home.outcome(await phone.post(data))
+            assert club.asked("Post") == 1
+            (frame,) = await laptop.got(1)
+            assert frame.data == data and await phone.queue() == []
+
+    run(body)
+
+
 def test_of_two_posts_that_look_the_same_one_waits_for_the_other(club: Upstream, tmp_path: Path):
     async def body():
         async with house(tmp_path) as home:
