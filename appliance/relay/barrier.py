@@ -37,6 +37,11 @@ SILENT_S = 20.0
 BUSY_S = 60.0
 """Where something comes all the time: what was there at our login came long ago."""
 
+UNHEARD_MAX = 5
+"""A site that said nothing to so many marks in a row, but ended the links, does not like them: on the next
+link it gets none.
+"""
+
 LOGINS_MAX = 8
 SEEN_MAX = 64
 
@@ -50,6 +55,7 @@ class Barrier:
         self._turn = random.randrange(NUMBERS)
         self._number = 0
         self._mark = 0
+        self._unheard = 0
         self._due = 0
         self._began = 0.0
         self._passing: float | None = None
@@ -66,10 +72,20 @@ class Barrier:
     # marks
 
     def mark(self, slot: int) -> int:
-        """How often the mark that is to be sent now, by the box with that slot, names the member."""
+        """How often the mark that is to be sent now, by the box with that slot, names the member; 0: send
+        none.
+        """
+        if self._unheard >= UNHEARD_MAX:
+            self._unheard = self._number = self._mark = 0
+            return 0
+        self._unheard += 1
         self._turn = (self._turn + 1) % NUMBERS
         self._number, self._mark = 2 + slot + SLOTS * self._turn, 0
         return self._number
+
+    def heard(self) -> None:
+        """The site has answered a mark."""
+        self._unheard = 0
 
     def no_mark(self) -> None:
         """The site has refused it."""

@@ -83,6 +83,7 @@ class Doubts:
 
     async def _items(self, posted_ms: int) -> list[Item]:
         await self._load()
+        asked = set(self._flow.in_flight)  # what the site answers will tell
         items = list(self._flow.doubtful())
         for item in items:
             if item.msgid in self._traces:
@@ -95,5 +96,4 @@ class Doubts:
         if items and self._behind_ms is None:
             self._behind_ms = await self._store.relay.behind_ms(self._membership)
         latest = (posted_ms + (self._behind_ms or 0) + CLOCKS_APART_MS) * NS_PER_MS
-        asked = self._flow.in_flight  # what the site answers will tell
         return [i for i in items if i.msgid in self._traces and (i.msgid < latest or i.msgid in asked)]

@@ -288,8 +288,10 @@ class Keeping:
             if isinstance(event, wire.Message):
                 await self._inbound.take(upstream, event)
             elif isinstance(event, wire.AckReply):
-                if event.id.startswith(MARK) and event.error:
-                    self._inbound.barrier.no_mark()
+                if event.id.startswith(MARK):
+                    self._inbound.barrier.heard()
+                    if event.error:
+                        self._inbound.barrier.no_mark()
                 elif not self._outbound.answered(event):
                     await upstream.brought_nothing()
             elif isinstance(event, wire.Ohi):
@@ -339,7 +341,8 @@ class Keeping:
         uid = self._membership.uid
         times = self._inbound.barrier.mark(self._store.scene.mint.box)
         new = secrets.token_hex(4)  # a site that recognises repeated requests tells of each only once
-        upstream.say(wire.OhiEdit(f"{MARK}{new}", [uid] * times, MARK_TYPE))
+        if times:
+            upstream.say(wire.OhiEdit(f"{MARK}{new}", [uid] * times, MARK_TYPE))
 
     def _seen_all(self) -> None:
         self._taken |= self._claimed

@@ -189,7 +189,7 @@ class Sorter:
             await self._drop(incoming)
             return True
         for item in await self._matching(incoming):
-            if item.msgid in self._outbound.flow.in_flight:
+            if item.msgid in self._outbound.flow.in_flight or item.msgid in self._outbound.flow.answered:
                 await self._until_answered(item)
                 if await self._is_sent(message, upid):
                     await self._drop(incoming)

@@ -172,6 +172,22 @@ def test_a_site_that_recognises_repeated_requests_tells_of_each_mark(
     run(body)
 
 
+def test_a_site_that_ends_links_because_of_marks_gets_what_waits_all_the_same(
+    club: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(barrier, "QUIET_S", 0.3)
+
+    async def body():
+        async with house(tmp_path) as home:
+            _, phone, _ = await choir(home, club)
+            marks = club.on("request", Cut(), op="OhiEdit", times=None)
+            club.on("request", Cut(), op="Post")
+            await home.outcome(await phone.post(b"once"))
+            assert marks.hits == barrier.UNHEARD_MAX
+
+    run(body)
+
+
 def test_what_another_client_said_before_is_not_taken_for_what_waits(
     club: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
