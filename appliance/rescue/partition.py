@@ -28,8 +28,6 @@ READ_ONLY = {"ro", "emergency_ro", "shutdown"}
 
 CORRECTED = 0b11
 """e2fsck's exit status for: it corrected everything (1), and the machine has to start anew (2)."""
-WRONG_USE = 0b0111_1000
-"""That of one that could do nothing at all: no file system there, say."""
 
 Say = Callable[[str], object]
 Trouble = Literal["missing", "no-file-system", "other-file-system", "damaged", "read-only", "unmounted"]
@@ -102,7 +100,9 @@ class Partition:
                 say(f"once more, with the copy in block {backup}")
                 words += ["-b", str(backup), "-B", str(BLOCK_OCTETS)]
             status = _run([*words, str(device)], say)
-            if status & ~CORRECTED and not status & WRONG_USE:
+            if status & ~CORRECTED:
+                # One that takes the journal of a file system without a superblock ends there: the next one
+                # finds a superblock, and mends the rest.
                 say("once more, to see whether that is all")
                 status = _run(["e2fsck", "-f", "-y", str(device)], say)
             if not status & ~CORRECTED:

@@ -62,6 +62,27 @@ def test_a_lost_superblock_is_told_and_comes_back_from_its_copy(partition: Parti
     assert partition.trouble() == "unmounted"
 
 
+def test_a_check_that_ends_behind_the_journal_is_followed_by_one_that_does_the_rest(
+    partition: Partition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """e2fsck 1.47.2 does so where the superblock was lost and the journal was in use: it exits with 12, also
+    with each copy of the superblock that it is told. The real one of this machine may be another."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/e2fsck"
+    program.write_text(
+        "#!/bin/sh\n"
+        f"PATH=/usr/sbin:/sbin:$PATH\ncase $* in *-b*) exit 12 ;; esac\nif [ ! -e {tmp_path}/begun ]; then\n"
+        f'touch {tmp_path}/begun; /sbin/e2fsck "$@"; exit 12; fi\nexec /sbin/e2fsck "$@"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    damage(partition, 0, bytes(4096))
+    said: list[str] = []
+    partition.repair(said.append)
+    assert "the box's data is there" in said[-1], said
+    assert content(partition) == b"accounts and messages"
+
+
 def test_damage_that_is_not_mended_without_asking_is_told_and_mended(partition: Partition) -> None:
     found = subprocess.run(
         ["debugfs", "-R", "imap /pocket", str(partition.device)], capture_output=True, text=True, check=True
