@@ -218,4 +218,4 @@ def test_where_the_site_allows_it_nobody_needs_a_provider(pocket, provider):
     pocket(*ADD, "--no-login")
     assert pocket.asked[1][1]["oidc"] == {}
     pocket(*ADD, code=1)
-    assert "it is read from the standard input" in pocket.stderr
+    assert "send it to the standard input" in pocket.stderr
