@@ -182,7 +182,8 @@ async def _main(config: Config, sockets: list[socket.socket], gave_up: str | Non
                 await _asked_to_end(signals, stop)
                 log.info("stopping")
                 health.stopping()
-                sd_notify("STOPPING=1")
+                if stop.reason != "restart":  # systemd kills who says that and goes on
+                    sd_notify("STOPPING=1")
                 accepting.cancel()
                 elsewhere.end()
                 keeper.end()

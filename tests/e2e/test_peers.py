@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -105,6 +107,30 @@ def test_a_blank_box_joins_and_has_everything(home: Box, new_box: NewBox) -> Non
     there.close()
     for box in (home, other):
         assert box.control("journal.verify")["problems"] == []
+
+
+def test_a_box_that_starts_anew_inside_does_not_tell_systemd_that_it_stops(
+    home: Box, new_box: NewBox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+
+        def told() -> list[str]:
+            found = []
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    found.append(systemd.recv(4096).decode())
+            return [line for text in found for line in text.splitlines() if line in ("READY=1", "STOPPING=1")]
+
+        other = new_box()
+        assert told() == ["READY=1"]
+        join(other, home)
+        until(lambda: serves(other))
+        assert told() == ["READY=1", "READY=1"]
+        assert other.terminate() == 0
+        assert told() == ["STOPPING=1"]
 
 
 def test_after_joining_both_know_each_other(home: Box, new_box: NewBox) -> None:
