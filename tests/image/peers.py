@@ -93,7 +93,7 @@ def become_one(
         told = kitchen.console.say("peer invite", rf"(?s)code +[\d-]+.*{PROMPT}")
         code = re.search(r"code +([\d-]+)", told)
         assert code is not None
-        attic.console.say(f"peer join {code[1]}", rf"(?s)(paired with|serves) {SITE}", JOIN_S)
+        attic.console.say(f"peer join {code[1]}", rf"(?s)(paired with|serves) {SITE}|Error: .*\n", JOIN_S)
         in_sync(in_kitchen, in_attic)
         attic.name, attic.fingerprint = kitchen.name, kitchen.fingerprint
     with step("a conversation over both, each message on two disks"):

@@ -38,7 +38,13 @@ def main():
     question = struct.pack("!6H", 1, 0, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", 1, 1)
     found = set()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.sendto(question, GROUP)
+        for index, name in socket.if_nameindex():
+            if name.startswith("e"):
+                # The network need not have a way out: the group is asked on the cable.
+                sock.setsockopt(
+                    socket.IPPROTO_IP, socket.IP_MULTICAST_IF, struct.pack("4s4si", b"", b"", index)
+                )
+                sock.sendto(question, GROUP)
         ends = time.monotonic() + SECONDS
         while (left := ends - time.monotonic()) > 0:
             sock.settimeout(left)
